@@ -1,0 +1,246 @@
+//! One request and its answer: what is counted, limited and cleaned up around a handler.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, EXPECT, HeaderName, HeaderValue, SERVER};
+use http::{Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::any::Any;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::audit::{Audit, Outcome};
+use crate::error::{Code, S3Error};
+use crate::guard::Pulse;
+use crate::limits::{MAX_DRAIN_BYTES, MAX_DRAIN_TIME};
+use crate::request_body::BodyAccount;
+use crate::response::BodyError;
+use crate::server::{Answered, Handler};
+use crate::{RequestBody, RequestId, ResponseBody, audit, refusal};
+
+static X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+static SERVER_NAME: HeaderValue = HeaderValue::from_static(refusal::SERVER);
+
+/// Everything that is owed when an exchange ends, however it ends: dropping it pays.
+struct Exchange {
+    id: RequestId,
+    peer: SocketAddr,
+    pulse: Arc<Pulse>,
+    started: Instant,
+    audit: Audit,
+    status: Option<StatusCode>,
+    incoming: Option<Arc<BodyAccount>>,
+    bytes_out: u64,
+    /// The answer to HEAD: hyper drops the body unread.
+    bodyless: bool,
+    complete: bool,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.pulse.answered();
+        let outcome = Outcome {
+            id: &self.id,
+            peer: self.peer,
+            status: self.status,
+            bytes_in: self.incoming.as_ref().map_or(0, |account| account.bytes()),
+            bytes_out: self.bytes_out,
+            duration: self.started.elapsed(),
+            aborted: !self.complete,
+        };
+        audit::record(&self.audit, &outcome);
+    }
+}
+
+/// What every request of a connection shares.
+pub(crate) struct Exchanges<H> {
+    pub(crate) handler: Arc<H>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) in_flight: Arc<Semaphore>,
+}
+
+impl<H: Handler> Exchanges<H> {
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Sent>, Infallible> {
+        let id = RequestId::choose(request.headers());
+        let (head, incoming) = request.into_parts();
+        let (body, account) = RequestBody::new(incoming);
+        let mut exchange = self.begin(id, account);
+        exchange.bodyless = head.method == Method::HEAD;
+        let response = match self.in_flight.clone().try_acquire_owned() {
+            Ok(permit) => {
+                exchange._permit = Some(permit);
+                self.handle(&mut exchange, Request::from_parts(head, body)).await
+            }
+            // Cheap on purpose: nothing of the body is read.
+            Err(_) => refuse(&mut exchange, &head, S3Error::slow_down()),
+        };
+        Ok(exchange.seal(response))
+    }
+
+    fn begin(&self, id: RequestId, incoming: Option<Arc<BodyAccount>>) -> Exchange {
+        Exchange {
+            id,
+            peer: self.peer,
+            pulse: self.pulse.clone(),
+            started: Instant::now(),
+            audit: Audit::default(),
+            status: None,
+            incoming,
+            bytes_out: 0,
+            bodyless: false,
+            complete: false,
+            _permit: None,
+        }
+    }
+
+    async fn handle(&self, exchange: &mut Exchange, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let expects = request.headers().contains_key(EXPECT);
+        // Kept for the case that the handler panics; an `http::Uri` is cheap to clone.
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let handling = CatchUnwind(self.handler.handle(request, exchange.id.clone(), self.peer));
+        let mut response = match handling.await {
+            Ok(Answered { response, audit }) => {
+                exchange.audit = audit;
+                response
+            }
+            Err(panic) => {
+                let mut head = Request::new(()).into_parts().0;
+                (head.method, head.uri) = (method, uri);
+                refuse(exchange, &head, panicked(panic.as_ref()))
+            }
+        };
+        if !drained(exchange.incoming.as_deref(), expects).await {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn refuse(exchange: &mut Exchange, head: &http::request::Parts, error: S3Error) -> Response<ResponseBody> {
+    exchange.audit.failed(&error);
+    refusal::response(&error, head, &exchange.id, exchange.incoming.is_some())
+}
+
+/// The message of a panic is for the log: it can hold anything.
+fn panicked(panic: &(dyn Any + Send)) -> S3Error {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    S3Error::new(Code::InternalError, "We encountered an internal error. Please try again.")
+        .because(format_args!("panic: {}", text.unwrap_or("(no message)")))
+}
+
+/// Takes in the rest of a body that was answered early, so that the client finishes sending, reads
+/// the answer and may use the connection again. `false`: too much of it, or the client has been
+/// waiting for a `100 Continue` that never comes.
+async fn drained(account: Option<&BodyAccount>, expects: bool) -> bool {
+    let Some(account) = account else { return true };
+    let Some(unread) = account.take_unread() else { return true };
+    let expected = unread.size_hint().lower();
+    if expected > MAX_DRAIN_BYTES || (expects && !account.polled()) {
+        return false;
+    }
+    tokio::time::timeout(MAX_DRAIN_TIME, drain(unread, account)).await.unwrap_or(false)
+}
+
+async fn drain(mut body: Incoming, account: &BodyAccount) -> bool {
+    let mut drained = 0;
+    while drained <= MAX_DRAIN_BYTES {
+        match std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                account.count(length);
+                drained += length as u64;
+            }
+            Some(Err(_)) => return false,
+            None => return true,
+        }
+    }
+    false
+}
+
+impl Exchange {
+    fn seal(mut self, response: Response<ResponseBody>) -> Response<Sent> {
+        self.status = Some(response.status());
+        let mut response = response.map(|body| Sent { body, exchange: self });
+        let id = response.body().exchange.id.header().clone();
+        let headers = response.headers_mut();
+        headers.insert(&X_AMZ_REQUEST_ID, id);
+        headers.insert(SERVER, SERVER_NAME.clone());
+        response
+    }
+}
+
+/// A body on its way out; when it is dropped, the exchange is over.
+pub(crate) struct Sent {
+    body: ResponseBody,
+    exchange: Exchange,
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => self.exchange.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64,
+            Some(Err(error)) => self.fail(error),
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Sent {
+    /// The status is sent already: the log is the only place left to tell.
+    fn fail(&mut self, error: &BodyError) {
+        let audit = &mut self.exchange.audit;
+        audit.code = Some(Code::InternalError);
+        audit.cause = Some(error.to_string());
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.exchange.complete = self.exchange.bodyless || self.body.is_end_stream();
+        if !self.exchange.complete {
+            self.exchange.pulse.cut_off();
+        }
+        if let Some(error) = self.body.take_late_error() {
+            self.exchange.audit.failed(&error);
+        }
+    }
+}
+
+/// A panic in a handler costs its request, nothing else.
+struct CatchUnwind<F>(F);
+
+impl<F: Future> Future for CatchUnwind<F> {
+    type Output = Result<F::Output, Box<dyn Any + Send>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: the only field is pinned whenever the wrapper is, and is never moved.
+        let future = unsafe { self.map_unchecked_mut(|wrapper| &mut wrapper.0) };
+        // Unwind safety: after a panic the future is never polled again, only dropped.
+        match std::panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}

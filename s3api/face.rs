@@ -1,0 +1,19 @@
+//! The S3 face as a value: the door to objects, what it was told, and the keys it has derived.
+
+use store::Store;
+
+use crate::Options;
+use crate::auth::SigningKeys;
+
+/// Give it to [`crate::serve`].
+pub struct Face {
+    pub store: Store,
+    pub options: Options,
+    pub keys: SigningKeys,
+}
+
+impl Face {
+    pub fn new(store: Store, options: Options) -> Self {
+        Self { store, options, keys: SigningKeys::default() }
+    }
+}

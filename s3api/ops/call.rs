@@ -1,0 +1,114 @@
+//! A request whose caller is known and allowed.
+
+use crate::auth::Access;
+use crate::body::{self, BodyLimits, BodySource};
+use crate::error::{Code, Result, S3Error};
+use crate::query::Query;
+use crate::router::Target;
+use crate::{Bucket, Options, RequestBody, RequestId, headers};
+use http::{HeaderMap, HeaderName};
+use std::borrow::Cow;
+use store::{Promised, Store, UploadRef};
+use types::{Key, Timestamp, UploadId};
+
+pub struct Call<'a> {
+    pub store: &'a Store,
+    pub options: &'a Options,
+    /// The one bucket that the caller may reach.
+    pub bucket: &'a Bucket,
+    pub target: &'a Target,
+    pub query: &'a Query<'a>,
+    pub headers: &'a HeaderMap,
+    /// Raw.
+    pub path: &'a str,
+    pub access: &'a Access,
+    pub id: &'a RequestId,
+    pub now: Timestamp,
+}
+
+impl<'a> Call<'a> {
+    pub fn key(&self) -> Result<&'a Key> {
+        let key = self.target.key.as_ref();
+        key.ok_or_else(|| S3Error::new(Code::UserKeyMustBeSpecified, "The key must be specified"))
+    }
+
+    pub fn signed(&self) -> bool {
+        matches!(self.access, Access::Signed(_))
+    }
+
+    pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.headers.get(name).map(headers::text)
+    }
+
+    /// The upload that the query names. An id that cannot be ours is one that does not exist.
+    pub fn upload(&self) -> Result<UploadRef> {
+        let text = self.query.get("uploadId").unwrap_or_default();
+        let id = UploadId::parse(text).ok_or_else(|| no_such_upload(text))?;
+        Ok(UploadRef { bucket: self.bucket.id, key: self.key()?.clone(), id })
+    }
+
+    /// The request's body and what is promised of it, without polling it.
+    pub fn open(&self, body: RequestBody) -> Result<(BodySource<RequestBody>, Promised)> {
+        self.open_with(self.headers, body)
+    }
+
+    fn open_with(&self, headers: &HeaderMap, body: RequestBody) -> Result<(BodySource<RequestBody>, Promised)> {
+        let payload = match self.access {
+            Access::Signed(signed) => Some(&signed.payload),
+            Access::Anonymous => None,
+        };
+        body::open_body(headers, payload, body, self.body_limits())
+    }
+
+    fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            timeout: self.options.body_timeout,
+            min_bytes_per_second: self.options.min_body_bytes_per_second,
+        }
+    }
+
+    /// A body of XML, whole and verified.
+    pub async fn read_xml(&self, body: RequestBody) -> Result<Vec<u8>> {
+        self.read_with(self.headers, body).await
+    }
+
+    /// The same where `x-amz-checksum-*` speaks of the object and not of the body.
+    pub async fn read_xml_beside_object_checksum(&self, body: RequestBody) -> Result<Vec<u8>> {
+        let of_object = |name: &HeaderName| {
+            name.as_str().starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm"
+        };
+        if !self.headers.keys().any(of_object) {
+            return self.read_xml(body).await;
+        }
+        let others = self.headers.iter().filter(|(name, _)| !of_object(name));
+        let others: HeaderMap = others.map(|(name, value)| (name.clone(), value.clone())).collect();
+        self.read_with(&others, body).await
+    }
+
+    async fn read_with(&self, headers: &HeaderMap, body: RequestBody) -> Result<Vec<u8>> {
+        let (source, promised) = self.open_with(headers, body)?;
+        body::read_all(source, &promised, self.options.max_xml_bytes).await
+    }
+
+    /// S3 wants bodies that change much to be verifiable
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>).
+    pub fn require_body_digest(&self) -> Result<()> {
+        let digest = |name: &HeaderName| {
+            let name = name.as_str();
+            name == "content-md5"
+                || types::Algorithm::from_header(name).is_some()
+                || name == "x-amz-trailer"
+        };
+        if self.headers.keys().any(digest) {
+            return Ok(());
+        }
+        Err(S3Error::new(
+            Code::InvalidRequest,
+            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+        ))
+    }
+}
+
+pub fn no_such_upload(id: &str) -> S3Error {
+    S3Error::from(store::StoreError::NoSuchUpload).with("UploadId", id)
+}

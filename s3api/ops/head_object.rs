@@ -1,0 +1,19 @@
+//! HeadObject: GetObject without its body.
+
+use super::get_object::{Asked, head};
+use super::{Call, Reply};
+use crate::ResponseBody;
+
+pub async fn head_object(call: &Call<'_>) -> Reply {
+    let asked = Asked::of(call)?;
+    let (mut response, content) = if asked.part.is_some() {
+        let open = call.store.open(call.bucket.id, call.key()?).await?;
+        head(call, &asked, open.object(), &open.parts())?
+    } else {
+        head(call, &asked, &call.store.head(call.bucket.id, call.key()?).await?, &[])?
+    };
+    if let Some(range) = content {
+        *response.body_mut() = ResponseBody::Head(range.len());
+    }
+    Ok(response)
+}

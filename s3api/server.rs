@@ -1,0 +1,153 @@
+//! The listener: takes connections, bounds their number, and stops in good order.
+
+use http::{Request, Response};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::audit::Audit;
+use crate::limits::{Limits, MAX_TURNED_AWAY};
+use crate::{Options, RequestBody, RequestId, ResponseBody, connection};
+
+/// What answers requests. A future that is dropped belongs to a client that went away.
+pub trait Handler: Send + Sync + 'static {
+    fn handle(
+        &self,
+        request: Request<RequestBody>,
+        id: RequestId,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Answered> + Send;
+}
+
+/// The server adds `x-amz-request-id`, `Server` and `Date`.
+pub struct Answered {
+    pub response: Response<ResponseBody>,
+    pub audit: Audit,
+}
+
+/// What the connections share.
+pub(crate) struct Shared<H> {
+    pub(crate) handler: Arc<H>,
+    pub(crate) limits: Limits,
+    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) stop: Notify,
+    stopping: AtomicBool,
+}
+
+impl<H> Shared<H> {
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn order_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.stop.notify_waiters();
+    }
+}
+
+/// Serves until `shutdown` is ready; then takes no more connections, closes the idle ones, lets
+/// requests in flight finish for `shutdown_grace`, and aborts the rest.
+pub async fn serve<H: Handler>(
+    handler: Arc<H>,
+    listener: TcpListener,
+    limits: &Options,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let limits = Limits::from(limits);
+    let shared = Arc::new(Shared {
+        handler,
+        limits,
+        in_flight: Arc::new(Semaphore::new(limits.max_requests_in_flight.min(Semaphore::MAX_PERMITS))),
+        stop: Notify::new(),
+        stopping: AtomicBool::new(false),
+    });
+    let mut connections = JoinSet::new();
+    let mut doors = Doors::new(&limits);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(ended) = connections.join_next() => report(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => doors.admit(socket, peer, &shared, &mut connections),
+                Err(error) => rest(&error).await,
+            },
+        }
+    }
+    drop(listener);
+    shared.order_stop();
+    finish(connections, limits.shutdown_grace).await;
+    Ok(())
+}
+
+/// Who gets in.
+struct Doors {
+    places: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+}
+
+impl Doors {
+    fn new(limits: &Limits) -> Self {
+        let places = limits.max_connections.min(Semaphore::MAX_PERMITS);
+        Self { places: Arc::new(Semaphore::new(places)), turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)) }
+    }
+
+    fn admit<H: Handler>(
+        &mut self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        shared: &Arc<Shared<H>>,
+        connections: &mut JoinSet<()>,
+    ) {
+        // Small answers must not wait for the acknowledgement of earlier ones.
+        let _ = socket.set_nodelay(true);
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            let shared = shared.clone();
+            connections.spawn(holding(place, async move { connection::run(socket, peer, shared).await }));
+        } else if let Ok(place) = self.turned_away.clone().try_acquire_owned() {
+            connections.spawn(holding(place, connection::turn_away(socket, peer, shared.limits)));
+        }
+    }
+}
+
+async fn holding(place: OwnedSemaphorePermit, work: impl Future<Output = ()>) {
+    work.await;
+    drop(place);
+}
+
+/// Out of descriptors or memory: the listener stays ready, so without a pause this loop would spin.
+async fn rest(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        tracing::warn!(%error, "cannot accept connections");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("a connection panicked");
+    }
+}
+
+async fn finish(mut connections: JoinSet<()>, grace: Duration) {
+    let all = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(grace, all).await.is_err() {
+        tracing::warn!(connections = connections.len(), "cut off at the end of the shutdown grace period");
+        connections.shutdown().await;
+    }
+}

@@ -1,0 +1,8 @@
+# Sourced by every script: where builds go and how C++ is compiled.
+# The build cache lies outside the clone, so that a clean checkout finds RocksDB already built.
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/s3-orchestrator/target}"
+export CCACHE_DIR="${CCACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/s3-orchestrator/ccache}"
+export CCACHE_MAXSIZE="${CCACHE_MAXSIZE:-4G}"
+if command -v ccache >/dev/null 2>&1; then
+  export CC="${CC:-ccache cc}" CXX="${CXX:-ccache c++}"
+fi

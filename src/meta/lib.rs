@@ -1,0 +1,346 @@
+//! The metadata engine: what exists and where it lies.
+//!
+//! The one room that names RocksDB. It is synchronous, knows no bytes of objects (but for the small
+//! ones that travel inline), and no backend. Only a commit here makes an object exist, and one
+//! thread decides all commits in order.
+//!
+//! Start with [`Meta`], then `FORMAT.md`, then `commit.rs`; each table has a file of its own.
+
+pub mod blob;
+pub mod codec;
+mod commit;
+pub mod engine;
+mod error;
+pub mod keyspace;
+pub mod ledger;
+mod list;
+mod object;
+mod rocks;
+mod sequence;
+pub mod task;
+pub mod upload;
+
+pub use blob::{
+    BackendId, BlobPart, BlobRecord, CHUNK_BYTES, Content, EMBEDDED, NewBlob, NewPlace, Place, Replica, decode_inline,
+};
+pub use commit::{Change, Listener, Order, Txn};
+pub use engine::{Engine, EngineError, Table};
+pub use error::MetaError;
+pub use ledger::{Account, Counters, Delta, Ledger, QuotaExceeded, Reservation};
+pub use list::{Item, Page, Start, UploadsQuery};
+pub use object::{Draft, ObjectRecord};
+pub use task::{CleanupTask, Intent, TaskKind};
+pub use upload::{FinishedUpload, PartRecord, UploadRecord};
+
+use parking_lot::{Mutex, RwLock};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use types::{BlobId, BucketId, BucketName, Key, Timestamp, UploadId};
+
+use commit::{Committer, Inbox, Message, Work};
+use rocks::{Rocks, RocksOptions};
+use sequence::Sequence;
+
+/// Raised with every change that an older version would misread.
+const FORMAT_VERSION: u8 = 1;
+const FORMAT_KEY: &[u8] = b"format";
+const BUCKET_PREFIX: &[u8] = b"bucket/";
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub path: PathBuf,
+    /// Whether a commit survives loss of power, or only the death of the process.
+    pub sync: bool,
+    pub block_cache_bytes: usize,
+}
+
+/// Where a bucket stands in the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketRecord {
+    pub id: BucketId,
+    pub created: Timestamp,
+}
+
+/// The engine, open. Dropping it waits for the commits that were handed in.
+pub struct Meta {
+    engine: Arc<dyn Engine>,
+    ledger: Arc<Ledger>,
+    sequence: Arc<Sequence>,
+    listeners: Arc<RwLock<Vec<Arc<dyn Listener>>>>,
+    inbox: Inbox,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Meta {
+    pub fn open(options: &Options) -> Result<Self, MetaError> {
+        let rocks = RocksOptions { sync: options.sync, block_cache_bytes: options.block_cache_bytes };
+        Self::over(Arc::new(Rocks::open(&options.path, &rocks)?))
+    }
+
+    /// Over any engine.
+    pub fn over(engine: Arc<dyn Engine>) -> Result<Self, MetaError> {
+        check_format(&*engine)?;
+        let sequence = Arc::new(open_sequence(&*engine)?);
+        let ledger = Arc::new(Ledger::default());
+        let listeners = Arc::new(RwLock::new(Vec::new()));
+        list::walk(&*engine, Table::Ledger, &[], None, |key, value| {
+            let account = Account::from_key(key).map_err(MetaError::damaged(Table::Ledger))?;
+            ledger.load(account, Counters::decode(value).map_err(MetaError::damaged(Table::Ledger))?);
+            Ok(true)
+        })?;
+        let (sender, inbox) = crossbeam::channel::unbounded();
+        let committer = Committer {
+            engine: Arc::clone(&engine),
+            ledger: Arc::clone(&ledger),
+            sequence: Arc::clone(&sequence),
+            listeners: Arc::clone(&listeners),
+            inbox,
+        };
+        let thread = std::thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || committer.run())
+            .map_err(|error| MetaError::Engine(EngineError::Io(error.to_string())))?;
+        Ok(Self { engine, ledger, sequence, listeners, inbox: Inbox(sender), committer: Mutex::new(Some(thread)) })
+    }
+
+    /// Decides `work` on the committer's thread and answers when it is durable. If the engine is
+    /// closed, `reply` is dropped without being called.
+    pub fn commit<T, E, F, R>(&self, order: Order, work: F, reply: R)
+    where
+        T: Send + 'static,
+        E: From<MetaError> + Send + 'static,
+        F: FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+        R: FnOnce(Result<T, E>) + Send + 'static,
+    {
+        self.inbox.send(Box::new(Work::new(order, work, reply)));
+    }
+
+    /// As [`Meta::commit`], for callers that may wait.
+    pub fn commit_and_wait<T, E, F>(&self, order: Order, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<MetaError> + Send + 'static,
+        F: FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let (sender, receiver) = crossbeam::channel::bounded(1);
+        self.commit(order, work, move |answer| drop(sender.send(answer)));
+        receiver.recv().unwrap_or_else(|_| Err(MetaError::Closed.into()))
+    }
+
+    pub fn listen(&self, listener: Arc<dyn Listener>) {
+        self.listeners.write().push(listener);
+    }
+
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    pub fn next_id(&self) -> Result<u64, MetaError> {
+        self.sequence.next().ok_or(MetaError::Closed)
+    }
+
+    /// Finds a bucket's record, or makes one.
+    pub fn bucket(&self, name: &BucketName, now: Timestamp) -> Result<BucketRecord, MetaError> {
+        let key = [BUCKET_PREFIX, name.as_str().as_bytes()].concat();
+        if let Some(value) = self.engine.get(Table::System, &key)? {
+            return decode_bucket(&value).map_err(MetaError::damaged(Table::System));
+        }
+        self.commit_and_wait(Order::Alone, move |txn| {
+            let mut highest = 0;
+            list::walk(txn.engine(), Table::System, BUCKET_PREFIX, Some(b"bucket0"), |_, value| {
+                let record = decode_bucket(value).map_err(MetaError::damaged(Table::System))?;
+                highest = highest.max(record.id.0);
+                Ok(true)
+            })?;
+            let record = BucketRecord { id: BucketId(highest + 1), created: now };
+            let mut w = codec::Writer::new(1);
+            w.varint(u64::from(record.id.0));
+            w.varint(record.created.0);
+            txn.put(Table::System, key, w.finish());
+            Ok(record)
+        })
+    }
+
+    pub fn object(&self, bucket: BucketId, key: &Key) -> Result<Option<ObjectRecord>, MetaError> {
+        decode_object(self.engine.get(Table::Objects, &keyspace::object(bucket, key.as_bytes()))?)
+    }
+
+    /// Answers from memory or with `NotCached`; never waits for a disk.
+    pub fn object_cached(&self, bucket: BucketId, key: &Key) -> Result<Option<ObjectRecord>, MetaError> {
+        decode_object(self.engine.get_cached(Table::Objects, &keyspace::object(bucket, key.as_bytes()))?)
+    }
+
+    pub fn blob(&self, id: BlobId) -> Result<Option<BlobRecord>, MetaError> {
+        let value = self.engine.get(Table::Blobs, &keyspace::blob(id))?;
+        value.map(|bytes| BlobRecord::decode(&bytes)).transpose().map_err(MetaError::damaged(Table::Blobs))
+    }
+
+    /// The bytes of an inline blob, verified.
+    pub fn inline(&self, id: BlobId) -> Result<Option<bytes::Bytes>, MetaError> {
+        let value = self.engine.get(Table::Inline, &keyspace::blob(id))?;
+        value.map(decode_inline).transpose().map_err(MetaError::damaged(Table::Inline))
+    }
+
+    pub fn inline_cached(&self, id: BlobId) -> Result<Option<bytes::Bytes>, MetaError> {
+        let value = self.engine.get_cached(Table::Inline, &keyspace::blob(id))?;
+        value.map(decode_inline).transpose().map_err(MetaError::damaged(Table::Inline))
+    }
+
+    pub fn list(
+        &self,
+        bucket: BucketId,
+        prefix: &str,
+        delimiter: Option<&str>,
+        start: &Start,
+        max: usize,
+    ) -> Result<Page<ObjectRecord>, MetaError> {
+        list::objects(&*self.engine, bucket, prefix, delimiter, start, max)
+    }
+
+    pub fn upload(&self, bucket: BucketId, key: &Key, id: UploadId) -> Result<Option<UploadRecord>, MetaError> {
+        let value = self.engine.get(Table::Uploads, &keyspace::upload(bucket, key, id))?;
+        value.map(|bytes| UploadRecord::decode(&bytes)).transpose().map_err(MetaError::damaged(Table::Uploads))
+    }
+
+    pub fn uploads(
+        &self,
+        bucket: BucketId,
+        query: &UploadsQuery<'_>,
+    ) -> Result<Page<(UploadId, UploadRecord)>, MetaError> {
+        list::uploads(&*self.engine, bucket, query)
+    }
+
+    pub fn parts(&self, id: UploadId, after: u16, max: usize) -> Result<Vec<(u16, PartRecord)>, MetaError> {
+        scan_parts(&*self.engine, id, after, max)
+    }
+
+    /// Blobs on the cleanup queue, oldest first, behind `after`.
+    pub fn cleanups(&self, after: Option<BlobId>, max: usize) -> Result<Vec<(BlobId, CleanupTask)>, MetaError> {
+        let from = keyspace::task(TaskKind::Cleanup, 0, after.map_or(0, |id| id.0.saturating_add(1)));
+        let mut found = Vec::new();
+        list::walk(&*self.engine, Table::Tasks, &from, Some(&[TaskKind::Cleanup as u8 + 1]), |key, value| {
+            let id = keyspace::split_blob(key.get(9..).unwrap_or_default())
+                .map_err(MetaError::damaged(Table::Tasks))?;
+            found.push((id, CleanupTask::decode(value).map_err(MetaError::damaged(Table::Tasks))?));
+            Ok(found.len() < max)
+        })?;
+        Ok(found)
+    }
+
+    /// Uploads that began, or finished, at or before `until`.
+    pub fn expiring(
+        &self,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<Vec<(Timestamp, BucketId, Key, UploadId)>, MetaError> {
+        let (from, to) = (
+            keyspace::task(TaskKind::UploadExpiry, 0, 0),
+            keyspace::task(TaskKind::UploadExpiry, until.0.saturating_add(1), 0),
+        );
+        let mut found = Vec::new();
+        list::walk(&*self.engine, Table::Tasks, &from, Some(&to), |key, value| {
+            let bad = MetaError::damaged(Table::Tasks);
+            let since = keyspace::split_blob(key.get(1..9).unwrap_or_default()).map_err(&bad)?;
+            let (bucket, key, id) = task::decode_expiry(value).map_err(&bad)?;
+            found.push((Timestamp(since.0), bucket, key, id));
+            Ok(found.len() < max)
+        })?;
+        Ok(found)
+    }
+
+    pub fn intents(&self) -> Result<Vec<(BlobId, Intent)>, MetaError> {
+        let mut found = Vec::new();
+        self.walk(Table::Intents, |key, value| {
+            let bad = MetaError::damaged(Table::Intents);
+            found.push((keyspace::split_blob(key).map_err(&bad)?, Intent::decode(value).map_err(&bad)?));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Every entry of a table, for the checker.
+    pub fn walk(
+        &self,
+        table: Table,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), MetaError>,
+    ) -> Result<(), MetaError> {
+        list::walk(&*self.engine, table, &[], None, |key, value| visit(key, value).map(|()| true))
+    }
+
+    /// Replaces records as they are, for the checker's repair.
+    pub fn rewrite(&self, writes: Vec<(Table, Vec<u8>, Option<Vec<u8>>)>) -> Result<(), MetaError> {
+        Ok(self.engine.write(engine::Batch { writes, delete_ranges: Vec::new() })?)
+    }
+
+    /// Takes no more commits, finishes those handed in, and leaves no log to replay.
+    pub fn close(&self) -> Result<(), MetaError> {
+        self.stop();
+        Ok(self.engine.flush()?)
+    }
+
+    fn stop(&self) {
+        if let Some(thread) = self.committer.lock().take() {
+            let _ = self.inbox.0.send(Message::Stop);
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Meta {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn check_format(engine: &dyn Engine) -> Result<(), MetaError> {
+    match engine.get(Table::System, FORMAT_KEY)?.as_deref() {
+        Some([FORMAT_VERSION]) => Ok(()),
+        Some(other) => Err(MetaError::Damaged(format!(
+            "the metadata has format {other:?}, this version reads {FORMAT_VERSION}: use the version that wrote it"
+        ))),
+        None => {
+            let writes = vec![(Table::System, FORMAT_KEY.to_vec(), Some(vec![FORMAT_VERSION]))];
+            Ok(engine.write(engine::Batch { writes, delete_ranges: Vec::new() })?)
+        }
+    }
+}
+
+fn open_sequence(engine: &dyn Engine) -> Result<Sequence, MetaError> {
+    let record = engine.get(Table::System, Sequence::key())?;
+    let sequence = Sequence::from_record(record.as_deref())
+        .ok_or_else(|| MetaError::Damaged("the sequence's record".to_owned()))?;
+    let ceiling = sequence.ceiling.load(std::sync::atomic::Ordering::Relaxed) + Sequence::STEP;
+    engine.write(engine::Batch { writes: vec![Sequence::record(ceiling)], delete_ranges: Vec::new() })?;
+    sequence.set_ceiling(ceiling);
+    Ok(sequence)
+}
+
+fn decode_bucket(value: &[u8]) -> codec::Decoded<BucketRecord> {
+    let mut r = codec::Reader::new(value, 1)?;
+    let record = BucketRecord { id: BucketId(r.number()?), created: r.timestamp()? };
+    r.end()?;
+    Ok(record)
+}
+
+fn decode_object(value: Option<Vec<u8>>) -> Result<Option<ObjectRecord>, MetaError> {
+    value.map(|bytes| ObjectRecord::decode(&bytes)).transpose().map_err(MetaError::damaged(Table::Objects))
+}
+
+fn scan_parts(
+    engine: &dyn Engine,
+    id: UploadId,
+    after: u16,
+    max: usize,
+) -> Result<Vec<(u16, PartRecord)>, MetaError> {
+    let mut found = Vec::new();
+    let (Some(first), true) = (after.checked_add(1), max > 0) else { return Ok(found) };
+    let (from, to) = (keyspace::part(id.sequence, first), keyspace::part(id.sequence, u16::MAX));
+    list::walk(engine, Table::Parts, &from, Some(&to), |key, value| {
+        let bad = MetaError::damaged(Table::Parts);
+        let (_, number) = keyspace::split_part(key).map_err(&bad)?;
+        found.push((number, PartRecord::decode(value).map_err(&bad)?));
+        Ok(found.len() < max)
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,272 @@
+//! The configuration file: read, checked as a whole, and turned into values that are right.
+//!
+//! Nothing else in the node reads TOML. A mistake is reported with line, column and what would be
+//! right; all mistakes are reported at once. Keys of features that this version does not have are
+//! known, and refused: a node never ignores what its owner asked for.
+
+mod backends;
+mod buckets;
+mod expand;
+mod keys;
+mod problem;
+mod reader;
+mod s3;
+mod secret;
+
+pub use buckets::{Bucket, Credential};
+pub use expand::Env;
+pub use problem::Problem;
+pub use s3::{S3, parse_listen};
+
+use problem::Problems;
+use reader::{Reader, Section};
+use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use toml::de::DeTable;
+
+/// Where the node looks when it is not told.
+pub const DEFAULT_FILE: &str = "s3-orchestrator.toml";
+const DEFAULT_DATA_DIR: &str = "data";
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub file: PathBuf,
+    pub data_dir: PathBuf,
+    pub durability: Durability,
+    pub s3: S3,
+    pub buckets: Vec<Bucket>,
+    /// Of the embedded backend.
+    pub backend_quota_bytes: Option<u64>,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    PowerLoss,
+    ProcessCrash,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Log {
+    pub format: Option<LogFormat>,
+    pub level: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object an event, for machines.
+    Json,
+}
+
+/// A configuration that is good, and what its owner should still know.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Problem>,
+}
+
+#[derive(Debug)]
+pub enum LoadError {
+    Unreadable { file: PathBuf, error: std::io::Error },
+    Bad { file: PathBuf, problems: Vec<Problem> },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { file, error } => write!(f, "{}: error: {error}", file.display()),
+            Self::Bad { file, problems } => {
+                let lines: Vec<_> = problems.iter().map(|p| p.in_file(file).to_string()).collect();
+                f.write_str(&lines.join("\n"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+pub fn load(file: &Path, env: Env<'_>) -> Result<Loaded, LoadError> {
+    let unreadable = |error| LoadError::Unreadable { file: file.to_owned(), error };
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let mode = std::fs::metadata(file).map_err(unreadable)?.permissions().mode();
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let (config, problems) = parse(&text, file, dir, mode, env);
+    match config {
+        Some(config) => Ok(Loaded { config, warnings: problems }),
+        None => Err(LoadError::Bad { file: file.to_owned(), problems }),
+    }
+}
+
+/// The configuration in `text`, unless a problem is an error.
+fn parse(text: &str, file: &Path, dir: &Path, mode: u32, env: Env<'_>) -> (Option<Config>, Vec<Problem>) {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return (None, syntax_errors(text, &errors));
+    }
+    let problems = Problems::new(text);
+    let mut reader = Reader { problems, dir, env, inline_secret: false };
+    let top = reader.section(document.get_ref(), 0..0, "the top level", keys::TOP);
+    let config = read_top(&mut reader, &top, file);
+    if mode & 0o004 != 0 && reader.inline_secret {
+        let message = "everybody on this machine can read the secrets in this file; chmod 600 it";
+        reader.problems.warning(&(0..0), message);
+    }
+    let good = !reader.problems.any_error();
+    (good.then_some(config), reader.problems.into_sorted())
+}
+
+/// Messages of the parser only: its own rendering would show the line, and a line may hold a secret.
+fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
+    let mut problems = Problems::new(text);
+    for error in errors {
+        problems.error(&error.span().unwrap_or(0..0), error.message());
+    }
+    problems.into_sorted()
+}
+
+fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Config {
+    let s3 = reader.table(top, "s3", "[s3]", keys::S3);
+    later(reader, top);
+    Config {
+        file: file.to_owned(),
+        data_dir: data_dir(reader, top),
+        durability: durability(reader, top),
+        s3: s3.map(|section| s3::read(reader, &section)).unwrap_or_default(),
+        buckets: buckets::read(reader, top),
+        backend_quota_bytes: backends::read(reader, top),
+        log: log(reader, top),
+    }
+}
+
+fn data_dir<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> PathBuf {
+    let text = reader.text(top, "data_dir");
+    if let Some(text) = &text
+        && text.value.is_empty()
+    {
+        reader.problems.error(&text.span, "`data_dir` is empty");
+    }
+    reader.dir.join(text.map_or(DEFAULT_DATA_DIR.to_owned(), |t| t.value))
+}
+
+fn durability<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Durability {
+    match reader.word(top, "durability", &["power-loss", "process-crash"]).as_deref() {
+        Some("process-crash") => Durability::ProcessCrash,
+        _ => Durability::PowerLoss,
+    }
+}
+
+fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Log {
+    let Some(section) = reader.table(top, "log", "[log]", keys::LOG) else {
+        return Log::default();
+    };
+    let format = reader.word(&section, "format", &["text", "json"]).map(|word| match word.as_str() {
+        "text" => LogFormat::Text,
+        _ => LogFormat::Json,
+    });
+    let level = reader.word(&section, "level", &["error", "warn", "info", "debug", "trace"]);
+    Log { format, level }
+}
+
+/// Tables of features that this version does not have.
+fn later<'a>(reader: &mut Reader<'a>, top: &Section<'a>) {
+    for mount in reader.tables(top, "mounts", "[[mounts]]", keys::MOUNTS) {
+        reader.problems.error(&mount.span, "mounts are not supported in this version");
+    }
+    let Some(admin) = reader.table(top, "admin", "[admin]", keys::ADMIN) else {
+        return;
+    };
+    if admin.has("listen") {
+        let message = "the admin listener is not supported in this version";
+        reader.problems.error(&admin.span_of("listen"), message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::time::Duration;
+
+    const GOOD: &str = r#"
+data_dir = "/var/lib/x"
+[s3]
+listen = "127.0.0.1:0"
+max_object_size = "1GiB"
+[[buckets]]
+name = "app1-files"
+quota = "100GB"
+copies = 1
+acknowledge = "all"
+placement = "pack"
+anonymous = ["read"]
+  [[buckets.credentials]]
+  access_key_id = "AKID_APP1_WRITER"
+  secret_access_key = "${APP1_SECRET}"
+  rights = ["read", "write"]
+[[backends]]
+name = "local"
+kind = "embedded"
+quota = "50GB"
+[admin]
+"#;
+
+    fn env(name: &str) -> Option<String> {
+        (name == "APP1_SECRET").then(|| "correct-horse-battery".to_owned())
+    }
+
+    fn read(text: &str) -> (Option<Config>, Vec<Problem>) {
+        parse(text, Path::new("x.toml"), Path::new("/etc"), 0o600, &env)
+    }
+
+    #[test]
+    fn a_good_file() {
+        let (config, problems) = read(GOOD);
+        assert_eq!(problems, []);
+        let config = config.unwrap();
+        assert_eq!(config.data_dir, Path::new("/var/lib/x"));
+        assert_eq!(config.s3.max_object_size_bytes, 1 << 30);
+        assert_eq!(config.s3.multipart_expiry, Duration::from_secs(86_400));
+        assert_eq!(config.backend_quota_bytes, Some(50_000_000_000));
+        let bucket = config.buckets.first().unwrap();
+        assert_eq!(bucket.quota_bytes, Some(100_000_000_000));
+        assert!(bucket.anonymous.read && !bucket.anonymous.write);
+        let credential = bucket.credentials.first().unwrap();
+        assert!(credential.rights.write && !credential.rights.delete);
+        assert_eq!(credential.secret.expose(), "correct-horse-battery");
+    }
+
+    #[test]
+    fn debug_output_has_no_secret() {
+        let (config, _) = read(GOOD);
+        assert!(!format!("{config:?}").contains("correct-horse"));
+    }
+
+    #[test]
+    fn relative_paths_begin_at_the_file() {
+        let (config, _) = read(&GOOD.replace("/var/lib/x", "here"));
+        assert_eq!(config.unwrap().data_dir, Path::new("/etc/here"));
+    }
+
+    #[test]
+    fn every_mistake_of_a_file_is_reported() {
+        let text = GOOD.replace("listen", "lisen").replace("100GB", "lots").replace("[admin]", "x = 1");
+        let (config, problems) = read(&text);
+        assert!(config.is_none());
+        let found: Vec<_> = problems.iter().map(|p| p.line).collect();
+        assert_eq!(found, [4, 8, 21], "{problems:?}");
+    }
+
+    #[test]
+    fn readable_secrets_are_warned_about() {
+        let warned = |text: &str| {
+            let (config, problems) = parse(text, Path::new("x"), Path::new(""), 0o644, &env);
+            assert!(config.is_some());
+            !problems.is_empty()
+        };
+        assert!(!warned(GOOD));
+        assert!(warned(&GOOD.replace("${APP1_SECRET}", "correct-horse-battery")));
+    }
+}

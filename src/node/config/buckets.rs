@@ -1,0 +1,201 @@
+//! `[[buckets]]` and their `[[buckets.credentials]]`.
+
+use super::keys;
+use super::reader::{At, Reader, Section, Span, integer};
+use super::secret::read_secret;
+use s3api::{Anonymous, Rights, Secret};
+use std::collections::HashMap;
+use toml::de::DeValue;
+use types::BucketName;
+
+/// IAM's longest access key id
+/// (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html>).
+const MAX_ACCESS_KEY_ID_CHARS: usize = 128;
+
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    pub name: BucketName,
+    pub quota_bytes: Option<u64>,
+    pub anonymous: Anonymous,
+    pub credentials: Vec<Credential>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Credential {
+    pub access_key_id: String,
+    pub secret: Secret,
+    pub rights: Rights,
+}
+
+/// Names already given, and where: a bucket or an access key id exists once in a file.
+#[derive(Default)]
+struct Taken(HashMap<String, Span>);
+
+impl Taken {
+    fn take(&mut self, reader: &mut Reader<'_>, what: &str, name: &At<String>) -> bool {
+        if let Some(first) = self.0.get(&name.value) {
+            let line = reader.problems.line(first.start);
+            let message = format!("duplicate {what} \"{}\": line {line} has it", name.value);
+            reader.problems.error(&name.span, message);
+            return false;
+        }
+        self.0.insert(name.value.clone(), name.span.clone());
+        true
+    }
+}
+
+pub fn read<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Vec<Bucket> {
+    let sections = reader.tables(top, "buckets", "[[buckets]]", keys::BUCKETS);
+    if sections.is_empty() && !top.has("buckets") {
+        let message = "no bucket is configured: add [[buckets]] with a name and credentials";
+        reader.problems.error(&top.span, message);
+    }
+    let mut names = Taken::default();
+    let mut ids = Taken::default();
+    let mut buckets = Vec::new();
+    for section in &sections {
+        buckets.extend(bucket(reader, section, &mut names, &mut ids));
+    }
+    buckets
+}
+
+fn bucket<'a>(
+    reader: &mut Reader<'a>,
+    section: &Section<'a>,
+    names: &mut Taken,
+    ids: &mut Taken,
+) -> Option<Bucket> {
+    let name = bucket_name(reader, section, names);
+    let quota_bytes = reader.size(section, "quota");
+    replication(reader, section);
+    let anonymous = anonymous(reader, section);
+    let credentials = credentials(reader, section, ids);
+    if !section.has("credentials") && anonymous == Anonymous::default() {
+        let message = "nobody can use this bucket: it has neither credentials nor anonymous rights";
+        reader.problems.warning(&section.span, message);
+    }
+    Some(Bucket {
+        name: name?,
+        quota_bytes,
+        anonymous,
+        credentials,
+    })
+}
+
+fn bucket_name<'a>(
+    reader: &mut Reader<'a>,
+    section: &Section<'a>,
+    names: &mut Taken,
+) -> Option<BucketName> {
+    let text = reader.required(section, "name")?;
+    names.take(reader, "bucket", &text);
+    let name = BucketName::new(text.value.clone())
+        .map_err(|why| format!("bad bucket name \"{}\": {why}", text.value));
+    reader.parsed(&text, name)
+}
+
+/// One copy on the embedded backend is all that there is so far; what says the same is accepted.
+fn replication<'a>(reader: &mut Reader<'a>, section: &Section<'a>) {
+    if reader.count(section, "copies").is_some_and(|n| n > 1) {
+        later(reader, section, "copies", "more than one copy of an object is");
+    }
+    acknowledge(reader, section);
+    let placement = reader.word(section, "placement", &["pack", "spread"]);
+    if placement.as_deref() == Some("spread") {
+        later(reader, section, "placement", "placement over several backends is");
+    }
+}
+
+fn acknowledge<'a>(reader: &mut Reader<'a>, section: &Section<'a>) {
+    let Some(value) = section.get("acknowledge") else {
+        return;
+    };
+    match (value.get_ref(), integer(value.get_ref())) {
+        (DeValue::String(word), _) if word == "all" => {}
+        (_, Some(1)) => {}
+        (_, Some(n)) if n > 1 => {
+            later(reader, section, "acknowledge", "more than one replica is");
+        }
+        _ => {
+            let message = "`acknowledge` takes a number of replicas, at least 1, or \"all\"";
+            reader.problems.error(&value.span(), message);
+        }
+    }
+}
+
+fn later(reader: &mut Reader<'_>, section: &Section<'_>, key: &str, what: &str) {
+    let message = format!("{what} not supported in this version");
+    reader.problems.error(&section.span_of(key), message);
+}
+
+fn anonymous<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Anonymous {
+    let words = reader.words(section, "anonymous", &["read", "write"]);
+    let has = |word: &str| words.iter().flatten().any(|w| w == word);
+    Anonymous {
+        read: has("read"),
+        write: has("write"),
+    }
+}
+
+fn credentials<'a>(
+    reader: &mut Reader<'a>,
+    section: &Section<'a>,
+    ids: &mut Taken,
+) -> Vec<Credential> {
+    let title = "[[buckets.credentials]]";
+    let sections = reader.tables(section, "credentials", title, keys::CREDENTIALS);
+    let mut credentials = Vec::new();
+    for section in &sections {
+        credentials.extend(credential(reader, section, ids));
+    }
+    credentials
+}
+
+fn credential<'a>(
+    reader: &mut Reader<'a>,
+    section: &Section<'a>,
+    ids: &mut Taken,
+) -> Option<Credential> {
+    let id = access_key_id(reader, section, ids);
+    let secret = read_secret(reader, section, id.as_deref().unwrap_or_default());
+    let rights = rights(reader, section);
+    Some(Credential {
+        access_key_id: id?,
+        secret: secret?,
+        rights,
+    })
+}
+
+fn access_key_id<'a>(
+    reader: &mut Reader<'a>,
+    section: &Section<'a>,
+    ids: &mut Taken,
+) -> Option<String> {
+    let text = reader.required(section, "access_key_id")?;
+    ids.take(reader, "access key", &text);
+    let id = check_access_key_id(&text.value);
+    reader.parsed(&text, id.map(str::to_owned))
+}
+
+/// In a signature's scope the id stands between `=` and `/`, and before a `,`.
+fn check_access_key_id(id: &str) -> Result<&str, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.@+:".contains(&b);
+    if id.is_empty() || id.len() > MAX_ACCESS_KEY_ID_CHARS || !id.bytes().all(allowed) {
+        return Err(format!(
+            "an access key id has 1 to {MAX_ACCESS_KEY_ID_CHARS} letters, digits or characters out of _-.@+:"
+        ));
+    }
+    Ok(id)
+}
+
+fn rights<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Rights {
+    let Some(words) = reader.words(section, "rights", &["read", "write", "delete"]) else {
+        return Rights::ALL;
+    };
+    let has = |word: &str| words.iter().any(|w| w == word);
+    Rights {
+        read: has("read"),
+        write: has("write"),
+        delete: has("delete"),
+    }
+}

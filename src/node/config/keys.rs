@@ -1,0 +1,142 @@
+//! Every key that a configuration may have, by table. The manual page is held to these lists.
+
+pub const TOP: &[&str] = &[
+    "data_dir",
+    "durability",
+    "s3",
+    "buckets",
+    "backends",
+    "mounts",
+    "admin",
+    "log",
+];
+
+pub const S3: &[&str] = &[
+    "listen",
+    "domain",
+    "external_url",
+    "max_object_size",
+    "multipart_expiry",
+    "sigv2_presigned",
+    "max_connections",
+    "max_requests_in_flight",
+    "max_head_size",
+    "max_xml_size",
+    "head_timeout",
+    "idle_timeout",
+    "body_timeout",
+    "min_body_rate",
+    "shutdown_grace",
+];
+
+pub const BUCKETS: &[&str] = &[
+    "name",
+    "quota",
+    "copies",
+    "acknowledge",
+    "placement",
+    "anonymous",
+    "credentials",
+];
+
+pub const CREDENTIALS: &[&str] = &[
+    "access_key_id",
+    "secret_access_key",
+    "secret_access_key_file",
+    "rights",
+];
+
+pub const BACKENDS: &[&str] = &[
+    "name",
+    "kind",
+    "quota",
+    "path",
+    "endpoint",
+    "region",
+    "bucket",
+    "access_key_id",
+    "secret_access_key",
+    "secret_access_key_file",
+    "path_style",
+    "layout",
+    "monthly_calls",
+    "monthly_egress",
+    "monthly_ingress",
+];
+
+pub const MOUNTS: &[&str] = &[
+    "bucket",
+    "path",
+    "prefix",
+    "read_only",
+    "allow_other",
+    "uid",
+    "gid",
+    "file_mode",
+    "dir_mode",
+];
+
+pub const ADMIN: &[&str] = &["listen"];
+
+pub const LOG: &[&str] = &["format", "level"];
+
+/// Each table as it is written in the file, with its keys.
+pub const TABLES: &[(&str, &[&str])] = &[
+    ("the top level", TOP),
+    ("[s3]", S3),
+    ("[[buckets]]", BUCKETS),
+    ("[[buckets.credentials]]", CREDENTIALS),
+    ("[[backends]]", BACKENDS),
+    ("[[mounts]]", MOUNTS),
+    ("[admin]", ADMIN),
+    ("[log]", LOG),
+];
+
+/// What to say of a key that `valid` does not have.
+pub fn unknown(key: &str, table: &str, valid: &[&str]) -> String {
+    let hint = misplaced(key, table)
+        .or_else(|| nearest(key, valid).map(|near| format!("did you mean `{near}`?")))
+        .unwrap_or_else(|| format!("valid keys here: {}", valid.join(", ")));
+    format!("unknown key `{key}` in {table}; {hint}")
+}
+
+/// The word of `valid` that `word` was probably meant to be.
+pub fn nearest<'a>(word: &str, valid: &[&'a str]) -> Option<&'a str> {
+    let distance = |candidate: &&str| strsim::damerau_levenshtein(word, candidate);
+    let near = *valid.iter().min_by_key(|candidate| distance(candidate))?;
+    // Half of the word may be wrong: further away a list of the valid keys helps more.
+    (distance(&near) <= (near.len() / 2).max(1)).then_some(near)
+}
+
+/// A right key in the wrong place is the commonest slip of TOML: a key below another table's header.
+fn misplaced(key: &str, table: &str) -> Option<String> {
+    let home = TABLES
+        .iter()
+        .find(|(title, keys)| *title != table && keys.contains(&key))?;
+    Some(format!("it belongs in {}", home.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_are_recognised() {
+        assert_eq!(nearest("lisen", S3), Some("listen"));
+        assert_eq!(nearest("data-dir", TOP), Some("data_dir"));
+        assert_eq!(nearest("max_conections", S3), Some("max_connections"));
+        assert_eq!(nearest("xyzzy", ADMIN), None);
+        assert!(unknown("xyzzy", "[admin]", ADMIN).ends_with("valid keys here: listen"));
+        assert!(unknown("domain", "[admin]", ADMIN).ends_with("it belongs in [s3]"));
+    }
+
+    #[test]
+    fn the_manual_page_names_every_key() {
+        let page = include_str!("../../../man/s3-orchestrator.toml.5").replace("\\-", "-");
+        for (table, keys) in TABLES {
+            for key in *keys {
+                assert!(page.contains(key), "{key} of {table} is not in the manual");
+            }
+        }
+    }
+}

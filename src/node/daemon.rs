@@ -1,0 +1,193 @@
+//! A node's life: configuration, address, store, face, workers; then the order to stop, and the
+//! same in reverse.
+//!
+//! The address is taken first, so that a node that cannot have it leaves nothing behind; clients
+//! that come early wait in its queue until the store is open.
+
+use crate::cli::ServeArgs;
+use crate::config::{Config, LogFormat, S3};
+use crate::workers::Workers;
+use crate::{check, first_run, hints, options, process, telemetry};
+use anyhow::Context as _;
+use std::fs::DirBuilder;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// Open files that are not connections: RocksDB's tables, blobs that are read or written.
+const FILES_BESIDE_CONNECTIONS: u64 = 1024;
+/// The face keeps `shutdown_grace` itself; this is for one that does not come back.
+const GRACE_BEYOND: Duration = Duration::from_secs(10);
+
+pub fn serve(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().thread_name("node").build()?;
+    let outcome = runtime.block_on(run(args, format));
+    // A blocking thread that hangs on a disk must not keep a stopped node alive.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn run(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> {
+    // Before anything else: a signal during the start is an order too.
+    let stop = stop_on_signal()?;
+    let prepared = prepare(args)?;
+    let config = &prepared.config;
+    telemetry::init(format, &config.log)?;
+    let max_connections = max_connections(&config.s3);
+    let store = match open(config).await {
+        Ok(store) => store,
+        Err(error) => return Err(prepared.undo(error)),
+    };
+    let address = prepared.listener.local_addr()?;
+    let face_options = options::of_face(config, &store, max_connections);
+    let face = Arc::new(s3api::Face::new(store.clone(), face_options.clone()));
+    let workers = Workers::start(&store, config.s3.multipart_expiry);
+    announce(config, address, prepared.first_run);
+    let deadline = late(stop.clone(), config.s3.shutdown_grace + GRACE_BEYOND);
+    tokio::select! {
+        _ = s3api::server::serve(face, prepared.listener, &face_options, ordered(stop)) => {}
+        () = deadline => tracing::error!("requests did not end in time; they are cut off"),
+    }
+    workers.stop().await;
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What is settled before the store is opened.
+struct Prepared {
+    config: Config,
+    listener: TcpListener,
+    first_run: bool,
+}
+
+impl Prepared {
+    /// A first start that fails leaves no configuration behind, so that the next is a first again.
+    fn undo(&self, error: anyhow::Error) -> anyhow::Error {
+        if self.first_run {
+            // What cannot be removed will be found and used by the next start: no harm.
+            let _ = std::fs::remove_file(&self.config.file);
+            // Only if it is empty.
+            let _ = std::fs::remove_dir(&self.config.data_dir);
+        }
+        error
+    }
+}
+
+fn prepare(args: &ServeArgs) -> anyhow::Result<Prepared> {
+    let Some(file) = check::locate(args.config.as_deref()) else {
+        return prepare_first(args);
+    };
+    let mut config = check::load(&file)?;
+    config.s3.listen = args.listen.unwrap_or(config.s3.listen);
+    if let Some(dir) = &args.data_dir {
+        config.data_dir.clone_from(dir);
+    }
+    let help = format!("change s3.listen in {}, or give --listen", file.display());
+    let listener = bind(config.s3.listen, &help)?;
+    Ok(Prepared { config, listener, first_run: false })
+}
+
+fn prepare_first(args: &ServeArgs) -> anyhow::Result<Prepared> {
+    let listen = args.listen.unwrap_or(S3::default().listen);
+    let listener = bind(listen, "give another one: s3-orchestrator serve --listen 127.0.0.1:9001")?;
+    let file = first_run::create(listen, args.data_dir.as_deref())?;
+    let config = check::load(&file)?;
+    Ok(Prepared { config, listener, first_run: true })
+}
+
+fn bind(address: SocketAddr, help: &str) -> anyhow::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let listen = |socket: TcpSocket| {
+        // A restart must not wait for the last connections of the node before it to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    socket.and_then(listen).with_context(|| format!("cannot listen on {address} ({help})"))
+}
+
+/// Opens the store beside the threads that serve sockets: it reads the disk.
+async fn open(config: &Config) -> anyhow::Result<Store> {
+    let data_dir = config.data_dir.clone();
+    let store_options = options::of_store(config);
+    let opened = tokio::task::spawn_blocking(move || {
+        make_private_dir(&data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+        Store::open(store_options).with_context(|| format!("cannot open {}", data_dir.display()))
+    });
+    opened.await.context("opening the store")?
+}
+
+fn make_private_dir(dir: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let mode = std::fs::metadata(dir)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let dir = dir.display();
+        tracing::warn!("other users may look into {dir}; chmod 700 it");
+    }
+    Ok(())
+}
+
+/// Never more connections than there are files to open for them.
+fn max_connections(s3: &S3) -> usize {
+    let Some(files) = process::raise_open_files() else {
+        return s3.max_connections;
+    };
+    let room = files.saturating_sub(FILES_BESIDE_CONNECTIONS).max(files / 2);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if room < s3.max_connections {
+        tracing::warn!(files, connections = room, "the limit of open files allows fewer connections");
+    }
+    room.min(s3.max_connections)
+}
+
+fn announce(config: &Config, address: SocketAddr, first_run: bool) {
+    let mut text = hints::first_line(address) + "\n";
+    text.push_str(&hints::usage(config, address, first_run).unwrap_or_default());
+    let mut out = std::io::stdout();
+    // A node whose standard output is closed serves all the same.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    tracing::info!(%address, data_dir = %config.data_dir.display(), "listening");
+}
+
+/// Becomes true at the first SIGTERM or SIGINT. The second ends the process at once.
+fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let (ordered, stop) = watch::channel(false);
+    tokio::spawn(async move {
+        next(&mut term, &mut int).await;
+        tracing::info!("stopping");
+        ordered.send_replace(true);
+        next(&mut term, &mut int).await;
+        std::process::exit(1);
+    });
+    Ok(stop)
+}
+
+async fn next(term: &mut Signal, int: &mut Signal) {
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+async fn ordered(mut stop: watch::Receiver<bool>) {
+    // An error is a sender that is gone, and with it the runtime.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn late(stop: watch::Receiver<bool>, after: Duration) {
+    ordered(stop).await;
+    tokio::time::sleep(after).await;
+}

@@ -1,0 +1,98 @@
+//! `s3-orchestrator fsck`: compares what a stopped node keeps, and prints every difference.
+
+use crate::check;
+use crate::cli::FsckArgs;
+use crate::config::LogFormat;
+use crate::{options, telemetry};
+use serde_json::json;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use store::FsckSummary;
+
+pub fn run(args: &FsckArgs, format: Option<LogFormat>) -> anyhow::Result<ExitCode> {
+    let mut config = check::load(&check::existing(args.config.as_deref())?)?;
+    if let Some(dir) = &args.data_dir {
+        config.data_dir.clone_from(dir);
+    }
+    telemetry::init(format, &config.log)?;
+    anyhow::ensure!(
+        config.data_dir.is_dir(),
+        "there is no data directory {}",
+        config.data_dir.display()
+    );
+    let mut output = Output { json: args.json, out: io::stdout().lock(), failed: None };
+    let summary = store::fsck(options::of_store(&config), args.repair, &mut |difference| {
+        output.difference(&difference.to_string());
+    })?;
+    output.summary(&summary)?;
+    Ok(if summary.differences == summary.repaired { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Output<W> {
+    json: bool,
+    out: W,
+    /// Kept until the end: a closed pipe must not stop a repair half-way.
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> Output<W> {
+    fn difference(&mut self, text: &str) {
+        let line = if self.json { json!({ "difference": text }).to_string() } else { text.to_owned() };
+        if let Err(error) = writeln!(self.out, "{line}") {
+            self.failed = Some(error);
+        }
+    }
+
+    fn summary(mut self, summary: &FsckSummary) -> io::Result<()> {
+        let fields = [
+            ("objects", summary.objects),
+            ("blobs", summary.blobs),
+            ("uploads", summary.uploads),
+            ("parts", summary.parts),
+            ("files", summary.files),
+            ("tasks", summary.tasks),
+            ("differences", summary.differences),
+            ("repaired", summary.repaired),
+        ];
+        let line = if self.json {
+            let map: serde_json::Map<_, _> = fields.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+            json!({ "summary": map }).to_string()
+        } else {
+            let words: Vec<_> = fields.iter().map(|(k, v)| format!("{v} {k}")).collect();
+            words.join(", ")
+        };
+        writeln!(self.out, "{line}")?;
+        self.out.flush()?;
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn shown(json: bool) -> String {
+        let mut bytes = Vec::new();
+        let mut output = Output { json, out: &mut bytes, failed: None };
+        output.difference("blob 7: no file");
+        let summary = FsckSummary { objects: 3, differences: 1, ..FsckSummary::default() };
+        output.summary(&summary).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn for_people() {
+        let text = shown(false);
+        assert!(text.starts_with("blob 7: no file\n3 objects, "), "{text}");
+        assert!(text.ends_with("1 differences, 0 repaired\n"), "{text}");
+    }
+
+    #[test]
+    fn for_scripts() {
+        for line in shown(true).lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+        assert!(shown(true).contains(r#""differences":1"#));
+    }
+}

@@ -1,0 +1,92 @@
+//! From the configuration to the options of the rooms below.
+
+use crate::config::{Config, Durability};
+use s3api::{Bucket, Credential};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use store::Store;
+use types::Timestamp;
+
+/// The only clock of the node.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub fn of_store(config: &Config) -> store::Options {
+    let bucket = |bucket: &crate::config::Bucket| store::BucketOptions {
+        name: bucket.name.clone(),
+        quota: bucket.quota_bytes,
+    };
+    store::Options {
+        data_dir: config.data_dir.clone(),
+        durability: match config.durability {
+            Durability::PowerLoss => store::Durability::PowerLoss,
+            Durability::ProcessCrash => store::Durability::ProcessCrash,
+        },
+        buckets: config.buckets.iter().map(bucket).collect(),
+        backend_quota: config.backend_quota_bytes,
+        max_object_size_bytes: config.s3.max_object_size_bytes,
+        multipart_expiry: config.s3.multipart_expiry,
+        clock: now,
+    }
+}
+
+/// `max_connections` is what the open files allow, if that is less than configured.
+pub fn of_face(config: &Config, store: &Store, max_connections: usize) -> s3api::Options {
+    let (buckets, credentials) = tenants(config, store);
+    let s3 = &config.s3;
+    s3api::Options {
+        credentials,
+        buckets,
+        domain: s3.domain.clone(),
+        external_url: s3.external_url.clone(),
+        sigv2_presigned: s3.sigv2_presigned,
+        max_head_bytes: s3.max_head_bytes,
+        max_xml_bytes: s3.max_xml_bytes,
+        head_timeout: s3.head_timeout,
+        idle_timeout: s3.idle_timeout,
+        body_timeout: s3.body_timeout,
+        min_body_bytes_per_second: s3.min_body_bytes_per_second,
+        max_connections,
+        max_requests_in_flight: s3.max_requests_in_flight,
+        shutdown_grace: s3.shutdown_grace,
+        clock: now,
+    }
+}
+
+fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, HashMap<String, Credential>) {
+    let created = created(&config.data_dir);
+    let mut buckets = HashMap::new();
+    let mut credentials = HashMap::new();
+    for configured in &config.buckets {
+        let id = store.bucket(&configured.name).expect("the store was opened with this bucket");
+        let bucket = Arc::new(Bucket {
+            name: configured.name.clone(),
+            id,
+            created,
+            anonymous: configured.anonymous,
+        });
+        buckets.insert(configured.name.as_str().to_owned(), Arc::clone(&bucket));
+        for credential in &configured.credentials {
+            let granted = Credential {
+                access_key_id: credential.access_key_id.clone(),
+                secret: credential.secret.clone(),
+                rights: credential.rights,
+                bucket: Arc::clone(&bucket),
+            };
+            credentials.insert(credential.access_key_id.clone(), granted);
+        }
+    }
+    (buckets, credentials)
+}
+
+/// Buckets come from the configuration, which has no dates: they are as old as the node's data,
+/// where the file system says how old that is.
+fn created(data_dir: &Path) -> Timestamp {
+    let born = std::fs::metadata(data_dir).and_then(|about| about.created());
+    let since = born.ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+    since.map_or(Timestamp(0), |since| Timestamp::from_secs(since.as_secs()))
+}

@@ -1,0 +1,72 @@
+//! Background work: when it runs. What it does is one call of the store each.
+
+mod cleanup;
+mod disk_watch;
+mod multipart_expiry;
+
+use std::time::Duration;
+use store::Store;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// All workers of a node; they end between two steps, never inside one.
+pub struct Workers {
+    stop: watch::Sender<bool>,
+    running: JoinSet<()>,
+}
+
+impl Workers {
+    pub fn start(store: &Store, multipart_expiry: Duration) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let stop_signal = || Stop(stopped.clone());
+        let mut running = JoinSet::new();
+        running.spawn(cleanup::run(store.clone(), stop_signal()));
+        running.spawn(multipart_expiry::run(store.clone(), multipart_expiry, stop_signal()));
+        running.spawn(disk_watch::run(store.clone(), stop_signal()));
+        Self { stop, running }
+    }
+
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.running.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a worker panicked");
+            }
+        }
+    }
+}
+
+/// The order to stop, as a worker sees it.
+#[derive(Clone)]
+struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Waits for `work`; false when the order to stop came first.
+    async fn or(&mut self, work: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            biased;
+            // An error is a sender that is gone: nobody wants this worker any more.
+            _ = self.0.wait_for(|stop| *stop) => false,
+            () = work => true,
+        }
+    }
+
+    async fn or_sleep(&mut self, time: Duration) -> bool {
+        self.or(tokio::time::sleep(time)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_order_to_stop_ends_a_wait() {
+        let (sender, receiver) = watch::channel(false);
+        let mut stop = Stop(receiver);
+        assert!(stop.or(async {}).await);
+        sender.send_replace(true);
+        assert!(!stop.or(std::future::pending()).await);
+        assert!(!stop.or(async {}).await);
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong behind the door, by whose fault it is.
+
+use std::fmt;
+use types::condition::WriteRefusal;
+
+/// An error that a face's [`crate::Source`] made; the face gets it back untouched.
+pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug)]
+pub enum StoreError {
+    // The client's.
+    NoSuchKey,
+    NoSuchUpload,
+    /// A precondition of the write does not hold.
+    Refused(WriteRefusal),
+    QuotaExceeded,
+    TooLarge { size: u64, max: u64 },
+    /// The body ended before, or went on after, the promised length.
+    SizeMismatch { promised: u64, got: u64 },
+    Digest(DigestMismatch),
+    InvalidPart { number: u16 },
+    InvalidPartOrder,
+    PartTooSmall { number: u16, size: u64, min: u64 },
+    /// A request that contradicts what the upload was created with; the text is for the client.
+    InvalidRequest(String),
+    /// The body could not be read: the face's own error.
+    Source(SourceError),
+
+    // The world's.
+    /// No room on the disk.
+    Full,
+    /// Stopping, or too much is waiting: try again.
+    Busy,
+    /// The stored bytes fail their checksums.
+    Corrupt(String),
+    /// A disk or the metadata failed; the text is for the log, not for the client.
+    Storage(String),
+}
+
+/// Which digest of a body differs from what was promised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DigestMismatch {
+    ContentMd5 { computed: [u8; 16] },
+    PayloadSha256 { computed: [u8; 32] },
+    Checksum(types::Algorithm),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchKey => write!(f, "no such key"),
+            Self::NoSuchUpload => write!(f, "no such upload"),
+            Self::Refused(why) => write!(f, "precondition failed: {why:?}"),
+            Self::QuotaExceeded => write!(f, "quota exceeded"),
+            Self::TooLarge { size, max } => write!(f, "{size} bytes are more than {max}"),
+            Self::SizeMismatch { promised, got } => write!(f, "{got} bytes came, {promised} were promised"),
+            Self::Digest(which) => write!(f, "digest mismatch: {which:?}"),
+            Self::InvalidPart { number } => write!(f, "part {number} is not as named"),
+            Self::InvalidPartOrder => write!(f, "parts are not in ascending order"),
+            Self::PartTooSmall { number, size, min } => {
+                write!(f, "part {number} has {size} bytes, fewer than {min}")
+            }
+            Self::InvalidRequest(why) => write!(f, "{why}"),
+            Self::Source(error) => write!(f, "reading the body: {error}"),
+            Self::Full => write!(f, "no space left"),
+            Self::Busy => write!(f, "busy"),
+            Self::Corrupt(what) => write!(f, "stored bytes are damaged: {what}"),
+            Self::Storage(what) => write!(f, "storage failed: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
