@@ -63,7 +63,7 @@ pub fn parse(text: &str) -> Option<Timestamp> {
 
 fn obsolete(format: &str, text: &str) -> Option<Instant> {
     let civil = DateTime::strptime(format, text).ok()?;
-    civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    TimeZone::UTC.to_timestamp(civil).ok()
 }
 
 #[cfg(test)]

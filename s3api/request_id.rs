@@ -83,11 +83,14 @@ fn random_bits() -> u64 {
     })
 }
 
+/// One call to the kernel for all of them.
 fn refill(bits: &mut [u64; POOL]) {
     static FALLBACK: AtomicU64 = AtomicU64::new(1);
-    for slot in bits {
+    let mut bytes = [[0u8; 8]; POOL];
+    let filled = getrandom::fill(bytes.as_flattened_mut());
+    for (slot, bytes) in bits.iter_mut().zip(bytes) {
         // An id is a label, not a secret: without a random source a number in sequence will do.
-        *slot = getrandom::u64().unwrap_or_else(|_| FALLBACK.fetch_add(1, Ordering::Relaxed));
+        *slot = if filled.is_ok() { u64::from_le_bytes(bytes) } else { FALLBACK.fetch_add(1, Ordering::Relaxed) };
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn parse_day(text: &str) -> Option<u64> {
     let year = i16::try_from(day / 10_000).ok()?;
     let month = i8::try_from(day / 100 % 100).ok()?;
     let date = DateTime::new(year, month, i8::try_from(day % 100).ok()?, 0, 0, 0, 0).ok()?;
-    u64::try_from(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second()).ok()
+    u64::try_from(TimeZone::UTC.to_timestamp(date).ok()?.as_second()).ok()
 }
 
 fn digits(text: &str, len: usize) -> Option<u64> {

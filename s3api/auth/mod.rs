@@ -30,7 +30,8 @@ pub use payload::{Declared, Payload};
 
 use crate::error::{Code, Result, S3Error};
 use crate::options::{Credential, Options};
-use http::{HeaderMap, Method, header};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method};
 use types::Timestamp;
 
 /// A request's head, as it came.
@@ -81,7 +82,7 @@ pub fn authenticate(head: &Head<'_>, options: &Options, keys: &SigningKeys, now:
 }
 
 fn authorization(headers: &HeaderMap) -> Result<Option<&str>> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => value.to_str().map(Some).map_err(|_| refusal::unsupported_authorization()),

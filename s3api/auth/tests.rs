@@ -107,10 +107,10 @@ fn each_part_of_a_signed_request_counts() {
     for name in ["host", "content-type", "x-amz-meta-a"] {
         assert_eq!(changed(&request, |r| drop(r.headers.insert(name, "x".parse().unwrap()))), mismatch, "{name}");
         assert_eq!(changed(&request, |r| drop(r.headers.remove(name))), mismatch, "{name}");
-        assert_eq!(changed(&request, |r| drop(r.headers.append(name, "x".parse().unwrap()))), mismatch, "{name}");
+        assert_eq!(changed(&request, |r| assert!(r.headers.append(name, "x".parse().unwrap()))), mismatch, "{name}");
     }
     assert_eq!(changed(&request, |r| drop(r.headers.insert("x-amz-acl", "x".parse().unwrap()))), Some(Code::AccessDenied));
-    assert_eq!(changed(&request, |r| drop(r.headers.append("authorization", "x".parse().unwrap()))), Some(Code::InvalidArgument));
+    assert_eq!(changed(&request, |r| assert!(r.headers.append("authorization", "x".parse().unwrap()))), Some(Code::InvalidArgument));
 }
 
 #[test]

@@ -52,8 +52,7 @@ impl Pace {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let ready = poll_fn(|cx| Poll::Ready(Pin::new(&mut *incoming).poll_frame(cx))).await;
-        if let Poll::Ready(frame) = ready {
+        if let Poll::Ready(frame) = poll_fn(|cx| Poll::Ready(Pin::new(&mut *incoming).poll_frame(cx))).await {
             return Ok(frame);
         }
         loop {

@@ -1,6 +1,6 @@
 //! A request whose caller is known and allowed.
 
-use crate::auth::Access;
+use crate::auth::{Access, Payload};
 use crate::body::{self, BodyLimits, BodySource};
 use crate::error::{Code, Result, S3Error};
 use crate::query::Query;
@@ -49,45 +49,26 @@ impl<'a> Call<'a> {
 
     /// The request's body and what is promised of it, without polling it.
     pub fn open(&self, body: RequestBody) -> Result<(BodySource<RequestBody>, Promised)> {
-        self.open_with(self.headers, body)
+        body::open_body(self.headers, self.payload(), body, body_limits(self.options))
     }
 
-    fn open_with(&self, headers: &HeaderMap, body: RequestBody) -> Result<(BodySource<RequestBody>, Promised)> {
-        let payload = match self.access {
+    fn payload(&self) -> Option<&Payload> {
+        match self.access {
             Access::Signed(signed) => Some(&signed.payload),
             Access::Anonymous => None,
-        };
-        body::open_body(headers, payload, body, self.body_limits())
-    }
-
-    fn body_limits(&self) -> BodyLimits {
-        BodyLimits {
-            timeout: self.options.body_timeout,
-            min_bytes_per_second: self.options.min_body_bytes_per_second,
         }
     }
 
     /// A body of XML, whole and verified.
     pub async fn read_xml(&self, body: RequestBody) -> Result<Vec<u8>> {
-        self.read_with(self.headers, body).await
+        let (source, _) = self.open(body)?;
+        body::read_all(source, self.options.max_xml_bytes).await
     }
 
     /// The same where `x-amz-checksum-*` speaks of the object and not of the body.
-    pub async fn read_xml_beside_object_checksum(&self, body: RequestBody) -> Result<Vec<u8>> {
-        let of_object = |name: &HeaderName| {
-            name.as_str().starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm"
-        };
-        if !self.headers.keys().any(of_object) {
-            return self.read_xml(body).await;
-        }
-        let others = self.headers.iter().filter(|(name, _)| !of_object(name));
-        let others: HeaderMap = others.map(|(name, value)| (name.clone(), value.clone())).collect();
-        self.read_with(&others, body).await
-    }
-
-    async fn read_with(&self, headers: &HeaderMap, body: RequestBody) -> Result<Vec<u8>> {
-        let (source, promised) = self.open_with(headers, body)?;
-        body::read_all(source, &promised, self.options.max_xml_bytes).await
+    pub async fn read_manifest(&self, body: RequestBody) -> Result<Vec<u8>> {
+        let (source, _) = body::open_manifest(self.headers, self.payload(), body, body_limits(self.options))?;
+        body::read_all(source, self.options.max_xml_bytes).await
     }
 
     /// S3 wants bodies that change much to be verifiable
@@ -111,4 +92,8 @@ impl<'a> Call<'a> {
 
 pub fn no_such_upload(id: &str) -> S3Error {
     S3Error::from(store::StoreError::NoSuchUpload).with("UploadId", id)
+}
+
+pub fn body_limits(options: &Options) -> BodyLimits {
+    BodyLimits { timeout: options.body_timeout, min_bytes_per_second: options.min_body_bytes_per_second }
 }

@@ -19,7 +19,7 @@ pub async fn complete_multipart_upload(call: &Call<'_>, body: RequestBody) -> Re
     if !conditions.is_none() {
         call.store.check_put(call.bucket.id, &upload.key, &conditions, None).await?;
     }
-    let parts = parse(&call.read_xml_beside_object_checksum(body).await?)?;
+    let parts = parse(&call.read_manifest(body).await?)?;
     let (location, bucket, key) = (location(call), call.bucket.name.clone(), upload.key.clone());
     let request = CompleteUpload { upload, parts, conditions, checksum, kind, object_size };
     let store = call.store.clone();

@@ -7,11 +7,6 @@ use types::{Checksum, Timestamp};
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
-/// What goes out first where the document itself is still being made.
-pub fn document_head() -> Bytes {
-    Bytes::from_static(HEAD.as_bytes())
-}
-
 pub struct Writer(String);
 
 impl Writer {
@@ -29,7 +24,7 @@ impl Writer {
         writer
     }
 
-    /// To follow a [`document_head`] that is already sent.
+    /// To follow an XML declaration that is already sent.
     pub fn headless(self) -> Bytes {
         Bytes::from(self.0).slice(HEAD.len()..)
     }
@@ -173,7 +168,7 @@ mod tests {
     #[test]
     fn head_and_rest_are_the_whole() {
         let writer = || Writer::plain("Error").finish("Error");
-        let joined = [document_head(), writer().headless()].concat();
+        let joined = [HEAD.as_bytes(), &writer().headless()].concat();
         assert_eq!(joined, writer().into_bytes());
     }
 }

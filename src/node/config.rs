@@ -13,7 +13,7 @@ mod reader;
 mod s3;
 mod secret;
 
-pub use buckets::{Bucket, Credential};
+pub use buckets::Bucket;
 pub use expand::Env;
 pub use problem::Problem;
 pub use s3::{S3, parse_listen};

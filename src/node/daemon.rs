@@ -42,12 +42,11 @@ async fn run(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> 
     let stop = stop_on_signal()?;
     let prepared = prepare(args)?;
     let config = &prepared.config;
-    telemetry::init(format, &config.log)?;
-    let max_connections = max_connections(&config.s3);
-    let store = match open(config).await {
+    let store = match start(config, format).await {
         Ok(store) => store,
         Err(error) => return Err(prepared.undo(error)),
     };
+    let max_connections = max_connections(&config.s3);
     let address = prepared.listener.local_addr()?;
     let face_options = options::of_face(config, &store, max_connections);
     let face = Arc::new(s3api::Face::new(store.clone(), face_options.clone()));
@@ -117,13 +116,19 @@ fn bind(address: SocketAddr, help: &str) -> anyhow::Result<TcpListener> {
     socket.and_then(listen).with_context(|| format!("cannot listen on {address} ({help})"))
 }
 
+async fn start(config: &Config, format: Option<LogFormat>) -> anyhow::Result<Store> {
+    telemetry::init(format, &config.log)?;
+    process::raise_open_files();
+    open(config).await
+}
+
 /// Opens the store beside the threads that serve sockets: it reads the disk.
 async fn open(config: &Config) -> anyhow::Result<Store> {
     let data_dir = config.data_dir.clone();
     let store_options = options::of_store(config);
     let opened = tokio::task::spawn_blocking(move || {
         make_private_dir(&data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
-        Store::open(store_options).with_context(|| format!("cannot open {}", data_dir.display()))
+        Store::open_dir(store_options).with_context(|| format!("cannot open {}", data_dir.display()))
     });
     opened.await.context("opening the store")?
 }

@@ -31,6 +31,17 @@ pub fn of_store(config: &Config) -> store::Options {
         max_object_size_bytes: config.s3.max_object_size_bytes,
         multipart_expiry: config.s3.multipart_expiry,
         clock: now,
+        omitted_sync: omitted_sync(),
+    }
+}
+
+/// For the power-cut tests only: a sync left out on purpose must be noticed by them.
+fn omitted_sync() -> Option<store::OmittedSync> {
+    match std::env::var("S3O_TEST_OMIT_SYNC").ok()?.as_str() {
+        "file" => Some(store::OmittedSync::File),
+        "dir" => Some(store::OmittedSync::Directory),
+        "wal" => Some(store::OmittedSync::Log),
+        _ => None,
     }
 }
 

@@ -71,3 +71,25 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+impl From<meta::MetaError> for StoreError {
+    fn from(error: meta::MetaError) -> Self {
+        match error {
+            meta::MetaError::Refused(why) => Self::Refused(why),
+            meta::MetaError::Quota(_) => Self::QuotaExceeded,
+            meta::MetaError::Engine(meta::EngineError::Full(_)) => Self::Full,
+            meta::MetaError::Damaged(what) => Self::Corrupt(what),
+            meta::MetaError::Closed => Self::Busy,
+            other => Self::Storage(other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Storage(error.to_string()),
+        }
+    }
+}

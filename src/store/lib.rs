@@ -4,11 +4,205 @@
 //! and hands the metadata engine one batch. It never knows HTTP, XML or errno, reads no
 //! configuration, and nothing but it writes or reads a blob.
 //!
-//! Start with [`put`](Store::put) and [`open`](Store::open).
+//! Start with [`Store`], then [`put`](Store::put) and [`open`](Store::open).
 
+mod copy;
+mod delete;
+mod disk;
 mod error;
+mod fsck;
+mod get;
+mod ingest;
+mod list;
 mod options;
+mod pins;
+mod put;
+mod recovery;
+mod upload;
+mod work;
 
 pub use error::{DigestMismatch, SourceError, StoreError};
-pub use meta::ObjectRecord as Object;
+pub use fsck::{Difference, FsckSummary, fsck};
+pub use get::{OpenObject, Reader};
+pub use meta::{Change, Listener, ObjectRecord as Object};
 pub use options::*;
+
+use backend::{Local, SyncRule};
+use disk::Disk;
+use meta::{Account, Meta, Order, Txn};
+use pins::Pins;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use types::{BucketId, BucketName, Timestamp};
+
+/// RocksDB's blocks in memory.
+const BLOCK_CACHE_BYTES: usize = 128 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// What was acknowledged survives loss of power.
+    PowerLoss,
+    /// What was acknowledged survives the death of the process.
+    ProcessCrash,
+}
+
+/// A sync left out on purpose, so that a power-cut rig can prove that it would notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OmittedSync {
+    File,
+    Directory,
+    Log,
+}
+
+#[derive(Debug, Clone)]
+pub struct BucketOptions {
+    pub name: BucketName,
+    pub quota: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub data_dir: PathBuf,
+    pub durability: Durability,
+    pub buckets: Vec<BucketOptions>,
+    /// Of the embedded backend.
+    pub backend_quota: Option<u64>,
+    /// One PUT or one part.
+    pub max_object_size_bytes: u64,
+    pub multipart_expiry: Duration,
+    pub clock: fn() -> Timestamp,
+    pub omitted_sync: Option<OmittedSync>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub max_object_size_bytes: u64,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    meta: Meta,
+    local: Local,
+    pins: Pins,
+    disk: Disk,
+    buckets: HashMap<BucketName, BucketId>,
+    cleanup: Arc<CleanupBell>,
+    _lock: std::fs::File,
+}
+
+/// Rings when the cleanup queue gets work.
+#[derive(Default)]
+struct CleanupBell(Notify);
+
+impl Listener for CleanupBell {
+    fn committed(&self, _changes: &[Change]) {}
+
+    fn cleanup_queued(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Store {
+    /// Takes the data directory for itself, opens it, and settles what a crash left.
+    pub fn open_dir(options: Options) -> Result<Self, StoreError> {
+        let dir = &options.data_dir;
+        std::fs::create_dir_all(dir)?;
+        let lock = lock(dir)?;
+        let disk = Disk::open(dir)?;
+        let omitted = options.omitted_sync;
+        let durable = options.durability == Durability::PowerLoss;
+        let meta = Meta::open(&meta::Options {
+            path: dir.join("meta"),
+            sync: durable && omitted != Some(OmittedSync::Log),
+            block_cache_bytes: BLOCK_CACHE_BYTES,
+        })?;
+        let sync = SyncRule {
+            file: durable && omitted != Some(OmittedSync::File),
+            directory: durable && omitted != Some(OmittedSync::Directory),
+        };
+        let local = Local::open(&dir.join("blobs"), sync)?;
+        let mut buckets = HashMap::new();
+        for bucket in &options.buckets {
+            let record = meta.bucket(&bucket.name, (options.clock)())?;
+            meta.ledger().set_quota(Account::Bucket(record.id), bucket.quota);
+            buckets.insert(bucket.name.clone(), record.id);
+        }
+        meta.ledger().set_quota(Account::Backend(meta::EMBEDDED), options.backend_quota);
+        recovery::settle_intents(&meta)?;
+        let cleanup = Arc::new(CleanupBell::default());
+        cleanup.0.notify_one();
+        meta.listen(Arc::clone(&cleanup) as Arc<dyn Listener>);
+        let pins = Pins::default();
+        Ok(Self(Arc::new(Inner { options, meta, local, pins, disk, buckets, cleanup, _lock: lock })))
+    }
+
+    pub fn bucket(&self, name: &BucketName) -> Option<BucketId> {
+        self.0.buckets.get(name).copied()
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits { max_object_size_bytes: self.0.options.max_object_size_bytes }
+    }
+
+    /// Hears of every commit from now on.
+    pub fn listen(&self, listener: Arc<dyn Listener>) {
+        self.0.meta.listen(listener);
+    }
+
+    pub fn watch_disk(&self) {
+        self.0.disk.look();
+    }
+
+    /// After the faces have stopped: finishes what was handed in and leaves nothing to replay.
+    pub async fn close(&self) {
+        let inner = Arc::clone(&self.0);
+        let closed = tokio::task::spawn_blocking(move || inner.meta.close()).await;
+        if let Ok(Err(error)) = closed {
+            tracing::error!(%error, "closing the metadata");
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.0.options.clock)()
+    }
+
+    /// One commit, in a task of the committer's own: it is finished also when the caller is gone.
+    async fn commit<T, F>(&self, order: Order, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        self.0.meta.commit(order, work, move |answer| drop(sender.send(answer)));
+        receiver.await.unwrap_or(Err(StoreError::Busy))
+    }
+
+    /// Runs what may wait for a disk beside the threads that serve sockets.
+    async fn blocking<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.unwrap_or_else(|error| Err(StoreError::Storage(error.to_string())))
+    }
+}
+
+fn lock(dir: &std::path::Path) -> Result<std::fs::File, StoreError> {
+    let file = std::fs::File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(_) => Err(StoreError::Storage(format!(
+            "another s3-orchestrator is using the data directory {}",
+            dir.display()
+        ))),
+    }
+}

@@ -205,3 +205,11 @@ pub struct UploadListing {
     pub entries: Vec<UploadEntry>,
     pub truncated: bool,
 }
+
+/// How far a pass of background work came.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    pub done: u64,
+    /// What it saw and could not do yet.
+    pub left: u64,
+}

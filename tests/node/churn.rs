@@ -46,9 +46,9 @@ async fn churn(client: S3Client, mut rng: Rng, stop: Arc<AtomicBool>) {
     let moving: Vec<String> = (0..STABLE * 5 / 4).filter(|n| !is_stable(*n)).map(key).collect();
     while !stop.load(Ordering::SeqCst) {
         let answer = match rng.below(10) {
-            0 => client.delete_many(&(0..10).map(|_| rng.pick(&moving).clone()).collect::<Vec<_>>()).await,
-            1..5 => client.delete(rng.pick(&moving)).await,
-            _ => client.put(rng.pick(&moving), "y").await,
+            0 => client.delete_many(&(0..10).map(|_| rng.pick::<String>(&moving).clone()).collect::<Vec<_>>()).await,
+            1..5 => client.delete(rng.pick::<String>(&moving)).await,
+            _ => client.put(rng.pick::<String>(&moving), "y").await,
         };
         let answer = answer.expect("an answer");
         assert!(answer.is_success(), "{}", answer.brief());
@@ -102,8 +102,8 @@ async fn list_for_ever(client: S3Client, mut rng: Rng, truth: Arc<Truth>, until:
         let start_after = if rng.chance(30) { key(rng.below(STABLE)) } else { String::new() };
         let list = ListQuery {
             version_1: rng.chance(40),
-            prefix: rng.pick(&["", "", "a/", "ü/", "a/b/0", "0"]),
-            delimiter: rng.pick(&["", "", "/", "0"]),
+            prefix: rng.pick::<&str>(&["", "", "a/", "ü/", "a/b/0", "0"]),
+            delimiter: rng.pick::<&str>(&["", "", "/", "0"]),
             start_after: &start_after,
             max_keys: Some(*rng.pick(&[7, 50, 333, 1000])),
             ..ListQuery::default()

@@ -44,9 +44,9 @@ impl Rig {
     }
 
     /// One round: load, cut, restart, and what was broken.
-    async fn round(mut self, cut: Cut) -> (Self, Vec<String>) {
+    async fn round(&mut self, cut: Cut) -> Vec<String> {
         let halt = Arc::new(Halt::default());
-        let underway = self.fleet.start(&self.node.client(), &halt);
+        let underway = std::mem::take(&mut self.fleet).start(&self.node.client(), &halt);
         self.wait_for_moment(&halt).await;
         self.node.freeze();
         halt.frozen.store(true, Ordering::SeqCst);
@@ -61,11 +61,10 @@ impl Rig {
             fs.mount().expect("ext4 recovers");
         }
         if let Err(error) = self.node.run() {
-            return (self, vec![format!("UNSTARTABLE: {error:#}")]);
+            return vec![format!("UNSTARTABLE: {error:#}")];
         }
         self.fleet.verify(&self.node.client()).await;
-        let violations = self.fleet.take_violations();
-        (self, violations)
+        self.fleet.take_violations()
     }
 
     /// Half of the cuts fall anywhere, half right behind an acknowledgement, before a later sync covers for it.
@@ -94,8 +93,7 @@ async fn acknowledged_survives_power_cuts() {
     let mut rig = Rig::new(dir.path(), &seed, &profile, None);
     for round in 1..=cuts {
         let cut = if round % 2 == 0 { Cut::LogFlush } else { Cut::NoLogFlush };
-        let (next, violations) = rig.round(cut).await;
-        rig = next;
+        let violations = rig.round(cut).await;
         assert!(violations.is_empty(), "cut {round}, {cut:?}:\n{}", violations.join("\n"));
         if round % 11 == 0 {
             fsck::stop_and_check(&mut rig.node).expect("nothing differs after a clean stop");
@@ -127,8 +125,7 @@ async fn mutant_is_caught(what: &str) {
     };
     let mut rig = Rig::new(dir.path(), &seed, &profile, Some(what));
     for round in 1..=MUTANT_CUTS {
-        let (next, violations) = rig.round(Cut::NoLogFlush).await;
-        rig = next;
+        let violations = rig.round(Cut::NoLogFlush).await;
         if violations.iter().any(|what| is_loss(what)) {
             println!("without the sync of {what}: caught by cut {round}: {}", violations.join("; "));
             return;

@@ -601,6 +601,7 @@ fn read_state(key: &str, answer: &Answer) -> Result<State, String> {
 }
 
 /// All workers of a load.
+#[derive(Default)]
 pub struct Fleet {
     workers: Vec<Worker>,
 }

@@ -1,0 +1,175 @@
+//! One request from its head to its answer: who asks, what for, whether they may, then the verb.
+
+use crate::auth::{self, Access};
+use crate::error::{Code, Result, S3Error};
+use crate::face::Face;
+use crate::operation::{Need, Operation};
+use crate::ops::{self, Call, Reply};
+use crate::query::Query;
+use crate::router::{self, Target};
+use crate::server::{Answered, Handler};
+use crate::{Audit, Bucket, RequestBody, RequestId, Rights, headers, refusal};
+use http::request::Parts;
+use http::{Method, Request, header};
+use std::net::SocketAddr;
+use types::Key;
+
+impl Handler for Face {
+    async fn handle(&self, request: Request<RequestBody>, id: RequestId, _peer: SocketAddr) -> Answered {
+        let (head, body) = request.into_parts();
+        let mut audit = Audit::default();
+        let response = match self.answer(&head, body, &id, &mut audit).await {
+            Ok(response) => response,
+            Err(error) => {
+                audit.failed(&error);
+                refusal::response(&error, &head, &id, false)
+            }
+        };
+        Answered { response, audit }
+    }
+}
+
+impl Face {
+    async fn answer(&self, head: &Parts, body: RequestBody, id: &RequestId, audit: &mut Audit) -> Reply {
+        let now = (self.options.clock)();
+        let path = head.uri.path();
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let target = router::target(path, host, self.options.domain.as_deref())?;
+        audit.bucket.clone_from(&target.bucket);
+        audit.key = target.key.as_ref().map(Key::to_string);
+        if head.method == Method::OPTIONS {
+            audit.operation = "PreflightRequest";
+            return Err(no_cors());
+        }
+        let raw_query = head.uri.query().unwrap_or_default();
+        let query = Query::parse(raw_query)?;
+        let routed = router::route(&head.method, &target, &query, &head.headers);
+        audit.operation = routed.as_ref().map_or("Unsupported", |operation| operation.name());
+
+        let signed_head = auth::Head {
+            method: &head.method,
+            path,
+            query: raw_query,
+            headers: &head.headers,
+            virtual_bucket: target.bucket.as_deref().filter(|_| target.virtual_host),
+        };
+        let access = auth::authenticate(&signed_head, &self.options, &self.keys, now)?;
+        if matches!(routed, Ok(Operation::PostObject)) {
+            return self.post(head, body, &target, &access, audit).await;
+        }
+        let (bucket, rights) = self.reach(&access, &target, audit)?;
+        let operation = routed?;
+        permit(operation, &access, rights)?;
+        check_head(operation, &access, head)?;
+        let headers = &head.headers;
+        let call = Call {
+            store: &self.store,
+            options: &self.options,
+            bucket,
+            target: &target,
+            query: &query,
+            headers,
+            path,
+            access: &access,
+            id,
+            now,
+        };
+        perform(operation, &call, body).await
+    }
+
+    /// The bucket that the caller may reach, which must be the one they name: another, whether it
+    /// exists or not, is 403, so that names do not leak.
+    fn reach<'a>(&'a self, access: &'a Access, target: &Target, audit: &mut Audit) -> Result<(&'a Bucket, Rights)> {
+        let (bucket, rights) = match access {
+            Access::Signed(signed) => {
+                audit.access_key_id = Some(signed.credential.access_key_id.clone());
+                (&signed.credential.bucket, signed.credential.rights)
+            }
+            Access::Anonymous => {
+                let named = target.bucket.as_deref().and_then(|name| self.options.buckets.get(name));
+                let bucket = named.ok_or_else(S3Error::access_denied)?;
+                let rights = Rights { read: bucket.anonymous.read, write: bucket.anonymous.write, delete: false };
+                (bucket, rights)
+            }
+        };
+        let none = Rights { read: false, write: false, delete: false };
+        match target.bucket.as_deref() {
+            Some(name) if name != bucket.name.as_str() => Err(S3Error::access_denied()),
+            _ if rights == none => Err(S3Error::access_denied()),
+            _ => Ok((bucket, rights)),
+        }
+    }
+
+    async fn post(&self, head: &Parts, body: RequestBody, target: &Target, access: &Access, audit: &mut Audit) -> Reply {
+        if let Access::Signed(signed) = access {
+            audit.access_key_id = Some(signed.credential.access_key_id.clone());
+            return Err(S3Error::new(Code::InvalidRequest, "A form is signed in its fields, not in the request's head."));
+        }
+        let post = ops::post_object::Post {
+            store: &self.store,
+            options: &self.options,
+            keys: &self.keys,
+            target,
+            headers: &head.headers,
+            now: (self.options.clock)(),
+        };
+        ops::post_object::post_object(&post, body, audit).await
+    }
+}
+
+/// AWS's answer where a bucket has no rules for other origins
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/RESTOPTIONSobject.html>).
+fn no_cors() -> S3Error {
+    S3Error::new(Code::AccessForbidden, "CORSResponse: CORS is not enabled for this bucket.")
+}
+
+fn permit(operation: Operation, access: &Access, rights: Rights) -> Result<()> {
+    let nobody = matches!(access, Access::Anonymous) && operation.need() == Need::Identity;
+    if nobody || !operation.need().met_by(rights) {
+        return Err(S3Error::access_denied());
+    }
+    Ok(())
+}
+
+/// What can be refused by the head alone.
+fn check_head(operation: Operation, access: &Access, head: &Parts) -> Result<()> {
+    // The answer is the same whatever the bucket should have been like.
+    if operation != Operation::CreateBucket {
+        headers::refuse_unsupported(&head.headers)?;
+    }
+    match (operation, access) {
+        (Operation::PutObject | Operation::UploadPart, _) | (_, Access::Anonymous) => Ok(()),
+        (_, Access::Signed(signed)) => signed.payload.refuse_chunked(),
+    }
+}
+
+async fn perform(operation: Operation, call: &Call<'_>, body: RequestBody) -> Reply {
+    use Operation as Op;
+    match operation {
+        Op::ListBuckets => ops::list_buckets::list_buckets(call),
+        Op::CreateBucket => ops::create_bucket::create_bucket(call),
+        Op::HeadBucket => ops::head_bucket::head_bucket(call),
+        Op::GetBucketLocation => ops::get_bucket_location::get_bucket_location(),
+        Op::GetBucketVersioning => ops::get_bucket_versioning::get_bucket_versioning(),
+        Op::ListObjects => ops::list_objects::list_objects(call).await,
+        Op::ListObjectsV2 => ops::list_objects_v2::list_objects_v2(call).await,
+        Op::ListMultipartUploads => ops::list_multipart_uploads::list_multipart_uploads(call).await,
+        Op::DeleteObjects => ops::delete_objects::delete_objects(call, body).await,
+        Op::PostObject => Err(S3Error::access_denied()),
+        Op::GetObject => ops::get_object::get_object(call).await,
+        Op::HeadObject => ops::head_object::head_object(call).await,
+        Op::PutObject => ops::put_object::put_object(call, body).await,
+        Op::CopyObject => ops::copy_object::copy_object(call).await,
+        Op::DeleteObject => ops::delete_object::delete_object(call).await,
+        Op::GetObjectAttributes => ops::get_object_attributes::get_object_attributes(call).await,
+        Op::GetObjectTagging => ops::object_tagging::get_object_tagging(call).await,
+        Op::PutObjectTagging => ops::object_tagging::put_object_tagging(call, body).await,
+        Op::DeleteObjectTagging => ops::object_tagging::delete_object_tagging(call).await,
+        Op::CreateMultipartUpload => ops::create_multipart_upload::create_multipart_upload(call).await,
+        Op::UploadPart => ops::upload_part::upload_part(call, body).await,
+        Op::UploadPartCopy => ops::upload_part_copy::upload_part_copy(call).await,
+        Op::CompleteMultipartUpload => ops::complete_multipart_upload::complete_multipart_upload(call, body).await,
+        Op::AbortMultipartUpload => ops::abort_multipart_upload::abort_multipart_upload(call).await,
+        Op::ListParts => ops::list_parts::list_parts(call).await,
+    }
+}

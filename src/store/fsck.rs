@@ -1,0 +1,278 @@
+//! Compares records, ledger, intents, queue and files of a stopped node.
+
+use meta::{Account, BlobRecord, CleanupTask, Content, Counters, MetaError, ObjectRecord, PartRecord, Place, Table};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use types::BlobId;
+
+use crate::{Inner, Options, Store, StoreError};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    Unreadable(String),
+    References { blob: BlobId, recorded: u32, counted: u32 },
+    MissingBlob { blob: BlobId, named_by: String },
+    MissingBytes { blob: BlobId },
+    WrongSize { blob: BlobId, recorded: u64, found: u64 },
+    StrayFile { blob: BlobId },
+    ForeignFile(String),
+    UnqueuedBlob { blob: BlobId },
+    Ledger { account: Account, recorded: Counters, counted: Counters },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(what) => write!(f, "unreadable: {what}"),
+            Self::References { blob, recorded, counted } => {
+                write!(f, "blob {blob}: {recorded} references recorded, {counted} counted")
+            }
+            Self::MissingBlob { blob, named_by } => write!(f, "blob {blob}: no record, but {named_by} names it"),
+            Self::MissingBytes { blob } => write!(f, "blob {blob}: its bytes are missing"),
+            Self::WrongSize { blob, recorded, found } => {
+                write!(f, "blob {blob}: {recorded} bytes recorded, {found} found")
+            }
+            Self::StrayFile { blob } => write!(f, "blob {blob}: a file that no record, intent or task names"),
+            Self::ForeignFile(path) => write!(f, "{path}: not a file of ours"),
+            Self::UnqueuedBlob { blob } => write!(f, "blob {blob}: unreferenced, but not on the cleanup queue"),
+            Self::Ledger { account, recorded, counted } => {
+                write!(f, "ledger of {account:?}: recorded {recorded:?}, counted {counted:?}")
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FsckSummary {
+    pub objects: u64,
+    pub blobs: u64,
+    pub uploads: u64,
+    pub parts: u64,
+    pub files: u64,
+    pub tasks: u64,
+    pub differences: u64,
+    pub repaired: u64,
+}
+
+/// What the tables say, counted anew.
+#[derive(Default)]
+struct Census {
+    summary: FsckSummary,
+    blobs: BTreeMap<BlobId, BlobRecord>,
+    references: BTreeMap<BlobId, u32>,
+    inline: BTreeSet<BlobId>,
+    queued: BTreeMap<BlobId, CleanupTask>,
+    accounts: BTreeMap<Account, Counters>,
+    found: Vec<Difference>,
+}
+
+/// Opens the data directory as a node would, so an unfinished write of a crash is on the queue and
+/// no difference. Repairs references, ledger and queue; it deletes nothing.
+pub fn fsck(
+    options: Options,
+    repair: bool,
+    report: &mut dyn FnMut(Difference),
+) -> Result<FsckSummary, StoreError> {
+    let store = Store::open_dir(options)?;
+    let inner = &store.0;
+    let mut census = Census::default();
+    census.objects(inner)?;
+    census.parts(inner)?;
+    census.blobs(inner)?;
+    census.queue(inner)?;
+    census.compare_blobs();
+    census.compare_files(inner)?;
+    census.compare_ledger(inner)?;
+    census.summary.differences = census.found.len() as u64;
+    if repair {
+        census.repair(inner)?;
+    }
+    census.found.drain(..).for_each(&mut *report);
+    inner.meta.close()?;
+    Ok(census.summary)
+}
+
+impl Census {
+    fn objects(&mut self, inner: &Inner) -> Result<(), StoreError> {
+        Ok(inner.meta.walk(Table::Objects, |key, value| {
+            self.summary.objects += 1;
+            match (meta::keyspace::split_bucket(key), ObjectRecord::decode(value)) {
+                (Ok((bucket, _)), Ok(record)) => {
+                    *self.references.entry(record.blob).or_default() += 1;
+                    let account = self.accounts.entry(Account::Bucket(bucket)).or_default();
+                    account.bytes += record.size;
+                    account.objects += 1;
+                }
+                (_, Err(error)) | (Err(error), _) => self.unreadable("object", error),
+            }
+            Ok(())
+        })?)
+    }
+
+    fn parts(&mut self, inner: &Inner) -> Result<(), StoreError> {
+        let mut buckets = BTreeMap::new();
+        inner.meta.walk(Table::Uploads, |key, _| {
+            self.summary.uploads += 1;
+            match meta::keyspace::split_upload(key) {
+                Ok((bucket, _, id)) => drop(buckets.insert(id.sequence, bucket)),
+                Err(error) => self.unreadable("upload", error),
+            }
+            Ok(())
+        })?;
+        Ok(inner.meta.walk(Table::Parts, |key, value| {
+            let (sequence, number) = match meta::keyspace::split_part(key) {
+                Ok(parsed) => parsed,
+                Err(error) => return Ok(self.unreadable("part", error)),
+            };
+            if number == 0 {
+                return Ok(());
+            }
+            self.summary.parts += 1;
+            match (PartRecord::decode(value), buckets.get(&sequence)) {
+                (Ok(part), Some(bucket)) => {
+                    *self.references.entry(part.blob).or_default() += 1;
+                    self.accounts.entry(Account::Bucket(*bucket)).or_default().bytes += part.size;
+                }
+                (Ok(_), None) => self.found.push(Difference::Unreadable("a part without its upload".to_owned())),
+                (Err(error), _) => self.unreadable("part", error),
+            }
+            Ok(())
+        })?)
+    }
+
+    fn blobs(&mut self, inner: &Inner) -> Result<(), StoreError> {
+        inner.meta.walk(Table::Blobs, |key, value| {
+            self.summary.blobs += 1;
+            match (meta::keyspace::split_blob(key), BlobRecord::decode(value)) {
+                (Ok(id), Ok(record)) => {
+                    if let Content::Parts(parts) = &record.content {
+                        parts.iter().for_each(|p| *self.references.entry(p.blob).or_default() += 1);
+                    }
+                    self.blobs.insert(id, record);
+                }
+                (_, Err(error)) | (Err(error), _) => self.unreadable("blob", error),
+            }
+            Ok(())
+        })?;
+        Ok(inner.meta.walk(Table::Inline, |key, value| {
+            match (meta::keyspace::split_blob(key), meta::decode_inline(value.to_vec())) {
+                (Ok(id), Ok(_)) => drop(self.inline.insert(id)),
+                (_, Err(error)) | (Err(error), _) => self.unreadable("inline value", error),
+            }
+            Ok::<(), MetaError>(())
+        })?)
+    }
+
+    fn queue(&mut self, inner: &Inner) -> Result<(), StoreError> {
+        self.queued = inner.meta.cleanups(None, usize::MAX)?.into_iter().collect();
+        self.summary.tasks = self.queued.len() as u64;
+        for task in self.queued.values() {
+            if let CleanupTask::Stray(intent) = task {
+                self.accounts.entry(Account::Backend(intent.backend)).or_default().awaiting_bytes += intent.size;
+            }
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, what: &str, error: meta::codec::DecodeError) {
+        self.found.push(Difference::Unreadable(format!("{what}: {}", error.0)));
+    }
+
+    fn compare_blobs(&mut self) {
+        for blob in self.references.keys().filter(|id| !self.blobs.contains_key(id)) {
+            self.found.push(Difference::MissingBlob { blob: *blob, named_by: "an object, part or blob".to_owned() });
+        }
+        for (id, record) in &self.blobs {
+            let counted = self.references.get(id).copied().unwrap_or(0);
+            if counted != record.references {
+                let recorded = record.references;
+                self.found.push(Difference::References { blob: *id, recorded, counted });
+            }
+            if counted == 0 && !self.queued.contains_key(id) {
+                self.found.push(Difference::UnqueuedBlob { blob: *id });
+            }
+            let Content::Bytes { replicas, .. } = &record.content else { continue };
+            for replica in replicas {
+                let account = self.accounts.entry(Account::Backend(replica.backend)).or_default();
+                if record.references > 0 {
+                    account.bytes += record.size;
+                    account.objects += 1;
+                } else {
+                    account.awaiting_bytes += record.size;
+                }
+            }
+            if is_at(record, Place::Inline) && !self.inline.remove(id) {
+                self.found.push(Difference::MissingBytes { blob: *id });
+            }
+        }
+        let strays = std::mem::take(&mut self.inline);
+        self.found.extend(strays.into_iter().map(|blob| Difference::StrayFile { blob }));
+    }
+
+    fn compare_files(&mut self, inner: &Inner) -> Result<(), StoreError> {
+        let mut sizes = BTreeMap::new();
+        inner.local.files(&mut |file, size| match file {
+            Ok(id) => drop(sizes.insert(id, size)),
+            Err(path) => self.found.push(Difference::ForeignFile(path.display().to_string())),
+        })?;
+        self.summary.files = sizes.len() as u64;
+        for (id, record) in self.blobs.iter().filter(|(_, record)| is_at(record, Place::File)) {
+            match sizes.remove(id) {
+                Some(size) if size == record.size => {}
+                Some(found) => self.found.push(Difference::WrongSize { blob: *id, recorded: record.size, found }),
+                // Cleanup deletes the file first and the record after it.
+                None if record.references == 0 => {}
+                None => self.found.push(Difference::MissingBytes { blob: *id }),
+            }
+        }
+        let strays = sizes.into_keys().filter(|id| !self.queued.contains_key(id));
+        self.found.extend(strays.map(|blob| Difference::StrayFile { blob }));
+        Ok(())
+    }
+
+    fn compare_ledger(&mut self, inner: &Inner) -> Result<(), StoreError> {
+        inner.meta.walk(Table::Ledger, |key, _| {
+            if let Ok(account) = Account::from_key(key) {
+                self.accounts.entry(account).or_default();
+            }
+            Ok(())
+        })?;
+        for (account, counted) in &self.accounts {
+            let recorded = inner.meta.ledger().counters(*account);
+            if recorded != *counted {
+                self.found.push(Difference::Ledger { account: *account, recorded, counted: *counted });
+            }
+        }
+        Ok(())
+    }
+
+    fn repair(&mut self, inner: &Inner) -> Result<(), StoreError> {
+        let mut writes = Vec::new();
+        for difference in &self.found {
+            match difference {
+                Difference::References { blob, counted, .. } => {
+                    if let Some(record) = self.blobs.get_mut(blob) {
+                        record.references = *counted;
+                        writes.push((Table::Blobs, meta::keyspace::blob(*blob).to_vec(), Some(record.encode())));
+                    }
+                }
+                Difference::Ledger { account, counted, .. } => {
+                    writes.push((Table::Ledger, account.key(), Some(counted.encode())));
+                }
+                Difference::UnqueuedBlob { blob } => writes.push(cleanup(*blob)),
+                _ => continue,
+            }
+            self.summary.repaired += 1;
+        }
+        Ok(inner.meta.rewrite(writes)?)
+    }
+}
+
+fn cleanup(blob: BlobId) -> (Table, Vec<u8>, Option<Vec<u8>>) {
+    let key = meta::keyspace::task(meta::TaskKind::Cleanup, 0, blob.0).to_vec();
+    (Table::Tasks, key, Some(CleanupTask::Blob.encode()))
+}
+
+fn is_at(record: &BlobRecord, place: Place) -> bool {
+    matches!(&record.content, Content::Bytes { replicas, .. } if replicas.iter().any(|r| r.place == place))
+}

@@ -1,0 +1,304 @@
+//! A body on its way in: once through the hashes and to its place, with a bounded window.
+//!
+//! Hashing and writing run beside the socket's thread and beside each other; while they work on
+//! one window, the next is filled.
+
+use bytes::{Bytes, BytesMut};
+use md5::Digest as _;
+use meta::{Account, CHUNK_BYTES, EMBEDDED, Intent, NewBlob, NewPlace, Order, Place, QuotaExceeded, Reservation};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use types::checksum::{Hasher, chunk_sum};
+use types::{Algorithm, BlobId, BucketId, Checksum};
+
+use crate::{DigestMismatch, Promised, Source, Store, StoreError};
+
+/// Values up to this size lie in RocksDB: a file each costs more there (measured up to 16 KiB).
+pub const INLINE_MAX_BYTES: usize = 16 << 10;
+/// What is hashed and written at a time; a whole number of chunks.
+const WINDOW_BYTES: usize = 4 * CHUNK_BYTES as usize;
+/// Where the size is not known beforehand, room is taken in steps of this.
+const RESERVE_STEP_BYTES: u64 = 8 << 20;
+
+/// A body that has come in, verified and durable (or small and in memory), not yet recorded.
+pub struct Ingested {
+    pub blob: NewBlob,
+    pub md5: [u8; 16],
+    pub checksum: Checksum,
+    pub room: Arc<Reservation>,
+    /// Give it to the commit; dropped without one, it sends the bytes to cleanup.
+    pub claim: Option<Claim>,
+}
+
+/// A durable intent that somebody must settle.
+pub struct Claim {
+    store: Store,
+    blob: BlobId,
+    intent: Intent,
+    settled: bool,
+}
+
+impl Claim {
+    pub fn settle(mut self) {
+        self.settled = true;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.settled {
+            let (blob, intent) = (self.blob, self.intent.clone());
+            let abandon = move |txn: &mut meta::Txn<'_>| {
+                txn.abandon_intent(blob, intent);
+                Ok(())
+            };
+            self.store.0.meta.commit(Order::Shared, abandon, |_: Result<(), StoreError>| {});
+        }
+    }
+}
+
+/// All digests of one body.
+struct Hashes {
+    md5: md5::Md5,
+    sha256: Option<sha2::Sha256>,
+    checksum: Hasher,
+    sums: Vec<u32>,
+}
+
+impl Hashes {
+    fn new(promised: &Promised) -> Self {
+        let algorithm = promised.checksum.map(|c| c.algorithm()).or(promised.algorithm);
+        Self {
+            md5: md5::Md5::new(),
+            sha256: promised.payload_sha256.map(|_| sha2::Sha256::new()),
+            checksum: Hasher::new(algorithm.unwrap_or(Algorithm::Crc64Nvme)),
+            sums: Vec::new(),
+        }
+    }
+
+    /// Every call but the last brings whole chunks.
+    fn update(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+        self.checksum.update(bytes);
+        self.sums.extend(bytes.chunks(CHUNK_BYTES as usize).map(chunk_sum));
+    }
+
+    fn verify(
+        self,
+        promised: &Promised,
+        trailer: Option<Checksum>,
+    ) -> Result<([u8; 16], Checksum, Vec<u32>), StoreError> {
+        let md5: [u8; 16] = self.md5.finalize().into();
+        if promised.content_md5.is_some_and(|wanted| wanted != md5) {
+            return Err(StoreError::Digest(DigestMismatch::ContentMd5 { computed: md5 }));
+        }
+        if let (Some(sha256), Some(wanted)) = (self.sha256, promised.payload_sha256) {
+            let computed: [u8; 32] = sha256.finalize().into();
+            if computed != wanted {
+                return Err(StoreError::Digest(DigestMismatch::PayloadSha256 { computed }));
+            }
+        }
+        let checksum = self.checksum.finish();
+        for wanted in [promised.checksum, trailer].into_iter().flatten() {
+            if wanted != checksum {
+                return Err(StoreError::Digest(DigestMismatch::Checksum(wanted.algorithm())));
+            }
+        }
+        Ok((md5, checksum, self.sums))
+    }
+}
+
+impl Store {
+    /// Takes a body in. `net_bytes` is what the bucket grows by if all goes well.
+    pub(crate) async fn ingest<S: Source>(
+        &self,
+        bucket: BucketId,
+        promised: &Promised,
+        net_bytes: Option<u64>,
+        mut source: S,
+    ) -> Result<Ingested, StoreError> {
+        if self.0.disk.is_full() {
+            return Err(StoreError::Full);
+        }
+        let room = self.reserve(bucket, promised.size, net_bytes)?;
+        let mut body = Incoming { bucket, size: 0, promised, max: self.limits().max_object_size_bytes, room };
+        let mut window = BytesMut::new();
+        while window.len() <= INLINE_MAX_BYTES {
+            match body.next(&mut source).await? {
+                Some(piece) => window.extend_from_slice(&piece),
+                None => return self.ingest_inline(body, window.freeze(), source.trailer()),
+            }
+        }
+        self.ingest_file(body, window, source).await
+    }
+
+    fn reserve(&self, bucket: BucketId, size: Option<u64>, net: Option<u64>) -> Result<Reservation, StoreError> {
+        let size = size.unwrap_or(RESERVE_STEP_BYTES);
+        let wanted =
+            [(Account::Bucket(bucket), net.unwrap_or(size).min(size)), (Account::Backend(EMBEDDED), size)];
+        self.0.meta.ledger().reserve(&wanted).map_err(out_of_room)
+    }
+
+    fn ingest_inline(
+        &self,
+        body: Incoming<'_>,
+        bytes: Bytes,
+        trailer: Option<Checksum>,
+    ) -> Result<Ingested, StoreError> {
+        body.check_end()?;
+        let mut hashes = Hashes::new(body.promised);
+        hashes.update(&bytes);
+        let (md5, checksum, sums) = hashes.verify(body.promised, trailer)?;
+        let id = BlobId(self.0.meta.next_id()?);
+        let blob = NewBlob { id, size: bytes.len() as u64, sums, place: NewPlace::Inline(bytes) };
+        Ok(Ingested { blob, md5, checksum, room: Arc::new(body.room), claim: None })
+    }
+
+    async fn ingest_file<S: Source>(
+        &self,
+        mut body: Incoming<'_>,
+        mut window: BytesMut,
+        mut source: S,
+    ) -> Result<Ingested, StoreError> {
+        let id = BlobId(self.0.meta.next_id()?);
+        let size = body.promised.size.unwrap_or(body.size);
+        let intent = Intent { backend: EMBEDDED, place: Place::File, size, since: self.now() };
+        // The note becomes durable while the body comes in; the file gets its name only after it.
+        let noted = self.note_intent(id, intent);
+        let file = Arc::new(self.blocking(move |inner| Ok(inner.local.create(id)?)).await?);
+        let mut pipeline = Pipeline { file, hashes: Some(Hashes::new(body.promised)), offset: 0, running: None };
+        loop {
+            if window.len() >= WINDOW_BYTES {
+                let rest = window.split_off(WINDOW_BYTES);
+                pipeline.feed(std::mem::replace(&mut window, rest).freeze()).await?;
+                continue;
+            }
+            window.reserve(WINDOW_BYTES - window.len());
+            match body.next(&mut source).await? {
+                Some(piece) => window.extend_from_slice(&piece),
+                None => break,
+            }
+        }
+        body.check_end()?;
+        let (hashes, file) = pipeline.finish(window.freeze()).await?;
+        let (md5, checksum, sums) = hashes.verify(body.promised, source.trailer())?;
+        let claim = noted.await.unwrap_or(Err(StoreError::Busy))?;
+        self.blocking(move |inner| Ok(inner.local.publish(id, &file)?)).await?;
+        let blob = NewBlob { id, size: body.size, sums, place: NewPlace::File(EMBEDDED) };
+        Ok(Ingested { blob, md5, checksum, room: Arc::new(body.room), claim: Some(claim) })
+    }
+
+    fn note_intent(&self, id: BlobId, intent: Intent) -> tokio::sync::oneshot::Receiver<Result<Claim, StoreError>> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let claim = Claim { store: self.clone(), blob: id, intent: intent.clone(), settled: false };
+        let note = move |txn: &mut meta::Txn<'_>| {
+            txn.add_intent(id, &intent);
+            Ok(())
+        };
+        self.0.meta.commit(Order::Shared, note, move |noted: Result<(), StoreError>| {
+            let answer = match noted {
+                Ok(()) => Ok(claim),
+                Err(error) => {
+                    claim.settle();
+                    Err(error)
+                }
+            };
+            // A receiver that is gone drops the claim, which sends the bytes to cleanup.
+            drop(sender.send(answer));
+        });
+        receiver
+    }
+}
+
+pub fn out_of_room(QuotaExceeded(account): QuotaExceeded) -> StoreError {
+    match account {
+        Account::Bucket(_) => StoreError::QuotaExceeded,
+        Account::Backend(_) => StoreError::Full,
+    }
+}
+
+/// The body's accounting: what came, what was promised, what room is held.
+struct Incoming<'a> {
+    bucket: BucketId,
+    size: u64,
+    promised: &'a Promised,
+    max: u64,
+    room: Reservation,
+}
+
+impl Incoming<'_> {
+    async fn next<S: Source>(&mut self, source: &mut S) -> Result<Option<Bytes>, StoreError> {
+        let Some(piece) = source.next().await.map_err(StoreError::Source)? else { return Ok(None) };
+        let before = self.size;
+        self.size += piece.len() as u64;
+        match self.promised.size {
+            Some(promised) if self.size > promised => {
+                return Err(StoreError::SizeMismatch { promised, got: self.size });
+            }
+            None if self.size.div_ceil(RESERVE_STEP_BYTES) > before.div_ceil(RESERVE_STEP_BYTES).max(1) => {
+                let more = piece.len() as u64 + RESERVE_STEP_BYTES;
+                self.room.grow(Account::Bucket(self.bucket), more).map_err(out_of_room)?;
+                self.room.grow(Account::Backend(EMBEDDED), more).map_err(out_of_room)?;
+            }
+            _ => {}
+        }
+        if self.size > self.max {
+            return Err(StoreError::TooLarge { size: self.size, max: self.max });
+        }
+        Ok(Some(piece))
+    }
+
+    fn check_end(&self) -> Result<(), StoreError> {
+        match self.promised.size {
+            Some(promised) if promised != self.size => {
+                Err(StoreError::SizeMismatch { promised, got: self.size })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// At most one window is being hashed and written while the next one fills.
+struct Pipeline {
+    file: Arc<backend::NewFile>,
+    hashes: Option<Hashes>,
+    offset: u64,
+    running: Option<(JoinHandle<Hashes>, JoinHandle<std::io::Result<()>>)>,
+}
+
+impl Pipeline {
+    async fn feed(&mut self, window: Bytes) -> Result<(), StoreError> {
+        self.settle().await?;
+        let (offset, file, to_hash) = (self.offset, Arc::clone(&self.file), window.clone());
+        self.offset += window.len() as u64;
+        let mut hashes = self.hashes.take().expect("settled");
+        let hashing = tokio::task::spawn_blocking(move || {
+            hashes.update(&to_hash);
+            hashes
+        });
+        let writing = tokio::task::spawn_blocking(move || file.write_at(&window, offset));
+        self.running = Some((hashing, writing));
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        if let Some((hashing, writing)) = self.running.take() {
+            let lost = |error: tokio::task::JoinError| StoreError::Storage(error.to_string());
+            let (hashes, written) = (hashing.await.map_err(lost)?, writing.await.map_err(lost)?);
+            self.hashes = Some(hashes);
+            written?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self, last: Bytes) -> Result<(Hashes, Arc<backend::NewFile>), StoreError> {
+        if !last.is_empty() {
+            self.feed(last).await?;
+        }
+        self.settle().await?;
+        Ok((self.hashes.take().expect("settled"), self.file))
+    }
+}

@@ -1,0 +1,110 @@
+//! The steps of background work; when they run is the node's affair.
+
+use meta::{CleanupTask, Order};
+use types::BlobId;
+
+use crate::{Inner, Progress, Store, StoreError, UploadRef};
+
+/// What one pass deletes at most: its commit stays small beside what clients wait for.
+const PASS_BLOBS: usize = 512;
+
+impl Store {
+    /// Resolves when there may be work on the cleanup queue.
+    pub async fn cleanup_due(&self) {
+        self.0.cleanup.0.notified().await;
+    }
+
+    /// Deletes what nobody refers to and nobody reads: the only code that deletes a replica.
+    pub async fn cleanup_pass(&self) -> Result<Progress, StoreError> {
+        let (tasks, found) = self.blocking(find_doomed).await?;
+        let done = tasks.len() as u64;
+        if tasks.is_empty() {
+            if found > 0 {
+                // Pinned ones: look again later.
+                self.0.cleanup.0.notify_one();
+            }
+            return Ok(Progress { done: 0, left: found });
+        }
+        self.commit(Order::Shared, move |txn| {
+            for (id, task) in tasks {
+                if matches!(task, CleanupTask::Blob) {
+                    txn.forget_blob(id)?;
+                }
+                txn.end_cleanup(id, &task);
+            }
+            Ok(())
+        })
+        .await?;
+        self.0.cleanup.0.notify_one();
+        Ok(Progress { done, left: found.saturating_sub(done) })
+    }
+
+    /// Ends uploads without activity for the configured time, and forgets finished ones.
+    pub async fn expire_uploads(&self) -> Result<u64, StoreError> {
+        let expiry_ms = u64::try_from(self.0.options.multipart_expiry.as_millis()).unwrap_or(u64::MAX);
+        let until = self.now().saturating_sub_ms(expiry_ms);
+        let due = self.blocking(move |inner| Ok(inner.meta.expiring(until, PASS_BLOBS)?)).await?;
+        let mut expired = 0;
+        for (since, bucket, key, id) in due {
+            let upload = UploadRef { bucket, key, id };
+            let ended = self
+                .commit(Order::Alone, move |txn| {
+                    txn.end_expiry(since, id);
+                    txn.forget_finished(id);
+                    let UploadRef { bucket, key, id } = upload;
+                    let Some(_) = txn.upload(bucket, &key, id)? else { return Ok(0) };
+                    let parts = txn.parts(id)?;
+                    match parts.iter().map(|(_, part)| part.modified).max() {
+                        Some(active) if active > until => {
+                            txn.queue_expiry(bucket, &key, id, active);
+                            Ok(0)
+                        }
+                        _ => txn.end_upload(bucket, &key, id, &parts, |_| false).map(|()| 1).map_err(Into::into),
+                    }
+                })
+                .await?;
+            expired += ended;
+        }
+        Ok(expired)
+    }
+}
+
+/// Unreferenced, unpinned blobs whose files are deleted when this returns.
+fn find_doomed(inner: &Inner) -> Result<(Vec<(BlobId, CleanupTask)>, u64), StoreError> {
+    let mut queued = inner.meta.cleanups(None, PASS_BLOBS)?;
+    let mut found = queued.len() as u64;
+    let mut doomed = inner.pins.unpinned(queued.clone());
+    // A queue whose head is all pinned must not hold up what lies behind.
+    while doomed.is_empty() && queued.len() == PASS_BLOBS {
+        queued = inner.meta.cleanups(queued.last().map(|(id, _)| *id), PASS_BLOBS)?;
+        found += queued.len() as u64;
+        doomed = inner.pins.unpinned(queued.clone());
+    }
+    let mut files = Vec::new();
+    for (id, task) in &doomed {
+        match task {
+            CleanupTask::Stray(_) => {
+                // The commit may have been recorded after the claim was given up for lost.
+                if inner.meta.blob(*id)?.is_none() {
+                    files.push(*id);
+                }
+            }
+            CleanupTask::Blob => {
+                let Some(record) = inner.meta.blob(*id)? else { continue };
+                if record.references == 0 && in_file(&record) {
+                    files.push(*id);
+                }
+            }
+        }
+    }
+    inner.local.remove(&files)?;
+    Ok((doomed, found))
+}
+
+fn in_file(record: &meta::BlobRecord) -> bool {
+    match &record.content {
+        meta::Content::Bytes { replicas, .. } => replicas.iter().any(|r| r.place == meta::Place::File),
+        meta::Content::Parts(_) => false,
+    }
+}
+
