@@ -73,6 +73,12 @@ pub(crate) fn record(audit: &Audit, outcome: &Outcome<'_>) {
 fn report_cause(audit: &Audit, outcome: &Outcome<'_>, status: u16) {
     let ours = audit.code.is_some_and(|code| code.status().is_server_error()) || status >= 500;
     if let Some(cause) = audit.cause.as_deref().filter(|_| ours) {
-        tracing::error!(request_id = outcome.id.as_str(), operation = audit.operation, status, cause, "request failed");
+        tracing::error!(
+            request_id = outcome.id.as_str(),
+            operation = audit.operation,
+            status,
+            cause,
+            "request failed"
+        );
     }
 }

@@ -75,7 +75,8 @@ fn open<B>(promise: Promise, incoming: B, limits: BodyLimits) -> Result<(BodySou
         }
     };
     let pace = Pace::new(limits.timeout, limits.min_bytes_per_second);
-    let source = BodySource { incoming, decoder, promised: promised.clone(), pace, received: 0, ended: false };
+    let source =
+        BodySource { incoming, decoder, promised: promised.clone(), pace, received: 0, ended: false };
     Ok((source, promised))
 }
 
@@ -177,9 +178,19 @@ where
 }
 
 fn verify(promised: &Promised, trailer: Option<Checksum>, content: &[u8]) -> Result<()> {
-    check(promised.payload_sha256, || Sha256::digest(content).into(), |computed| DigestMismatch::PayloadSha256 { computed })?;
-    check(promised.content_md5, || Md5::digest(content).into(), |computed| DigestMismatch::ContentMd5 { computed })?;
-    let Some(expected) = promised.checksum.or(trailer) else { return Ok(()) };
+    check(
+        promised.payload_sha256,
+        || Sha256::digest(content).into(),
+        |computed| DigestMismatch::PayloadSha256 { computed },
+    )?;
+    check(
+        promised.content_md5,
+        || Md5::digest(content).into(),
+        |computed| DigestMismatch::ContentMd5 { computed },
+    )?;
+    let Some(expected) = promised.checksum.or(trailer) else {
+        return Ok(());
+    };
     let computed = || {
         let mut hasher = Hasher::new(expected.algorithm());
         hasher.update(content);
@@ -188,8 +199,14 @@ fn verify(promised: &Promised, trailer: Option<Checksum>, content: &[u8]) -> Res
     check(Some(expected), computed, |computed| DigestMismatch::Checksum(computed.algorithm()))
 }
 
-fn check<T: PartialEq>(expected: Option<T>, compute: impl Fn() -> T, mismatch: impl Fn(T) -> DigestMismatch) -> Result<()> {
-    let Some(expected) = expected else { return Ok(()) };
+fn check<T: PartialEq>(
+    expected: Option<T>,
+    compute: impl Fn() -> T,
+    mismatch: impl Fn(T) -> DigestMismatch,
+) -> Result<()> {
+    let Some(expected) = expected else {
+        return Ok(());
+    };
     let computed = compute();
     match computed == expected {
         true => Ok(()),

@@ -113,7 +113,9 @@ mod tests {
     fn etag_lists() {
         let hex = TAG.to_string();
         let quoted = format!("\"{hex}\"");
-        for values in [vec![&*hex], vec![&*quoted], vec!["\"x\"", &*quoted], vec![&*format!("\"x\" , {quoted}")]] {
+        for values in
+            [vec![&*hex], vec![&*quoted], vec!["\"x\"", &*quoted], vec![&*format!("\"x\" , {quoted}")]]
+        {
             assert_eq!(read(&map("if-match", &values), NOW).if_match, Some(ETagMatch::OneOf(vec![TAG])));
         }
         assert_eq!(read(&map("if-match", &["*"]), NOW).if_match, Some(ETagMatch::Any));

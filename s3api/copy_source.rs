@@ -15,7 +15,11 @@ pub struct CopySource {
 pub fn parse(header: &[u8]) -> Result<CopySource> {
     let bad = || {
         let shown = String::from_utf8_lossy(header);
-        S3Error::invalid_argument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey", "x-amz-copy-source", &shown)
+        S3Error::invalid_argument(
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            "x-amz-copy-source",
+            &shown,
+        )
     };
     let path = without_version(header)?;
     let decoded = percent::decode(path).ok_or_else(bad)?;

@@ -8,7 +8,7 @@ use crate::ops::{self, Call, Reply};
 use crate::query::Query;
 use crate::router::{self, Target};
 use crate::server::{Answered, Handler};
-use crate::{Audit, Bucket, RequestBody, RequestId, Rights, headers, refusal};
+use crate::{Audit, Bucket, Options, RequestBody, RequestId, Rights, headers, refusal};
 use http::request::Parts;
 use http::{Method, Request, header};
 use std::net::SocketAddr;
@@ -54,10 +54,13 @@ impl Face {
             virtual_bucket: target.bucket.as_deref().filter(|_| target.virtual_host),
         };
         let access = auth::authenticate(&signed_head, &self.options, &self.keys, now)?;
+        if let Access::Signed(signed) = &access {
+            audit.access_key_id = Some(signed.credential.access_key_id.clone());
+        }
         if matches!(routed, Ok(Operation::PostObject)) {
             return self.post(head, body, &target, &access, audit).await;
         }
-        let (bucket, rights) = self.reach(&access, &target, audit)?;
+        let (bucket, rights) = reach(&self.options, &access, &target)?;
         let operation = routed?;
         permit(operation, &access, rights)?;
         check_head(operation, &access, head)?;
@@ -77,33 +80,19 @@ impl Face {
         perform(operation, &call, body).await
     }
 
-    /// The bucket that the caller may reach, which must be the one they name: another, whether it
-    /// exists or not, is 403, so that names do not leak.
-    fn reach<'a>(&'a self, access: &'a Access, target: &Target, audit: &mut Audit) -> Result<(&'a Bucket, Rights)> {
-        let (bucket, rights) = match access {
-            Access::Signed(signed) => {
-                audit.access_key_id = Some(signed.credential.access_key_id.clone());
-                (&signed.credential.bucket, signed.credential.rights)
-            }
-            Access::Anonymous => {
-                let named = target.bucket.as_deref().and_then(|name| self.options.buckets.get(name));
-                let bucket = named.ok_or_else(S3Error::access_denied)?;
-                let rights = Rights { read: bucket.anonymous.read, write: bucket.anonymous.write, delete: false };
-                (bucket, rights)
-            }
-        };
-        let none = Rights { read: false, write: false, delete: false };
-        match target.bucket.as_deref() {
-            Some(name) if name != bucket.name.as_str() => Err(S3Error::access_denied()),
-            _ if rights == none => Err(S3Error::access_denied()),
-            _ => Ok((bucket, rights)),
-        }
-    }
-
-    async fn post(&self, head: &Parts, body: RequestBody, target: &Target, access: &Access, audit: &mut Audit) -> Reply {
-        if let Access::Signed(signed) = access {
-            audit.access_key_id = Some(signed.credential.access_key_id.clone());
-            return Err(S3Error::new(Code::InvalidRequest, "A form is signed in its fields, not in the request's head."));
+    async fn post(
+        &self,
+        head: &Parts,
+        body: RequestBody,
+        target: &Target,
+        access: &Access,
+        audit: &mut Audit,
+    ) -> Reply {
+        if matches!(access, Access::Signed(_)) {
+            return Err(S3Error::new(
+                Code::InvalidRequest,
+                "A form is signed in its fields, not in the request's head.",
+            ));
         }
         let post = ops::post_object::Post {
             store: &self.store,
@@ -114,6 +103,24 @@ impl Face {
             now: (self.options.clock)(),
         };
         ops::post_object::post_object(&post, body, audit).await
+    }
+}
+
+/// The bucket that the caller may reach, which must be the one they name: another, whether it
+/// exists or not, is 403, so that names do not leak.
+fn reach<'a>(options: &'a Options, access: &'a Access, target: &Target) -> Result<(&'a Bucket, Rights)> {
+    let (bucket, rights) = match access {
+        Access::Signed(signed) => (&signed.credential.bucket, signed.credential.rights),
+        Access::Anonymous => {
+            let named = target.bucket.as_deref().and_then(|name| options.buckets.get(name));
+            let bucket = named.ok_or_else(S3Error::access_denied)?;
+            (bucket, Rights { read: bucket.anonymous.read, write: bucket.anonymous.write, delete: false })
+        }
+    };
+    match target.bucket.as_deref() {
+        Some(name) if name != bucket.name.as_str() => Err(S3Error::access_denied()),
+        _ if !Need::Any.met_by(rights) => Err(S3Error::access_denied()),
+        _ => Ok((bucket, rights)),
     }
 }
 
@@ -168,8 +175,132 @@ async fn perform(operation: Operation, call: &Call<'_>, body: RequestBody) -> Re
         Op::CreateMultipartUpload => ops::create_multipart_upload::create_multipart_upload(call).await,
         Op::UploadPart => ops::upload_part::upload_part(call, body).await,
         Op::UploadPartCopy => ops::upload_part_copy::upload_part_copy(call).await,
-        Op::CompleteMultipartUpload => ops::complete_multipart_upload::complete_multipart_upload(call, body).await,
+        Op::CompleteMultipartUpload => {
+            ops::complete_multipart_upload::complete_multipart_upload(call, body).await
+        }
         Op::AbortMultipartUpload => ops::abort_multipart_upload::abort_multipart_upload(call).await,
         Op::ListParts => ops::list_parts::list_parts(call).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::auth::{Authenticated, Payload, Via};
+    use crate::{Anonymous, Credential, Secret};
+    use std::sync::Arc;
+    use types::{BucketId, BucketName, Timestamp};
+
+    fn bucket(name: &str, anonymous: Anonymous) -> Arc<Bucket> {
+        let name = BucketName::new(name).unwrap();
+        Arc::new(Bucket { name, id: BucketId(1), created: Timestamp(0), anonymous })
+    }
+
+    fn options() -> Options {
+        let buckets = [
+            bucket("own", Anonymous::default()),
+            bucket("readable", Anonymous { read: true, write: false }),
+            bucket("writable", Anonymous { read: false, write: true }),
+        ];
+        Options {
+            buckets: buckets.into_iter().map(|bucket| (bucket.name.as_str().to_owned(), bucket)).collect(),
+            ..crate::auth::testing::options()
+        }
+    }
+
+    fn signed(rights: Rights) -> Access {
+        let credential = Credential {
+            access_key_id: "AKID".to_owned(),
+            secret: Secret::new("secret".to_owned()),
+            rights,
+            bucket: bucket("own", Anonymous::default()),
+        };
+        Access::Signed(Authenticated {
+            credential,
+            payload: Payload::Unsigned,
+            via: Via::Header,
+            length_range: None,
+        })
+    }
+
+    fn may(access: &Access, operation: Operation, name: Option<&str>) -> bool {
+        let target = Target { bucket: name.map(str::to_owned), ..Target::default() };
+        let options = options();
+        let permitted =
+            reach(&options, access, &target).and_then(|(_, rights)| permit(operation, access, rights));
+        match permitted {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error.code, Code::AccessDenied);
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn a_credential_reaches_its_own_bucket_only() {
+        let access = signed(Rights::ALL);
+        for operation in Operation::ALL {
+            assert!(may(&access, *operation, Some("own")), "{operation:?}");
+            for other in ["readable", "writable", "missing", "", "OWN"] {
+                assert!(!may(&access, *operation, Some(other)), "{operation:?} {other}");
+            }
+        }
+        assert!(may(&access, Operation::ListBuckets, None));
+    }
+
+    #[test]
+    fn rights_limit_a_credential() {
+        let read = signed(Rights { read: true, write: false, delete: false });
+        let write = signed(Rights { read: false, write: true, delete: false });
+        assert!(may(&read, Operation::GetObject, Some("own")));
+        assert!(!may(&read, Operation::PutObject, Some("own")));
+        assert!(!may(&read, Operation::DeleteObject, Some("own")));
+        assert!(may(&write, Operation::PutObject, Some("own")));
+        assert!(!may(&write, Operation::GetObject, Some("own")));
+        assert!(!may(&write, Operation::DeleteObjects, Some("own")));
+        assert!(!may(&write, Operation::CopyObject, Some("own")));
+        assert!(!may(
+            &signed(Rights { read: false, write: false, delete: false }),
+            Operation::HeadBucket,
+            Some("own")
+        ));
+    }
+
+    #[test]
+    fn nobody_in_particular() {
+        use Operation as Op;
+        let may = |operation, name| may(&Access::Anonymous, operation, Some(name));
+        for operation in Operation::ALL {
+            assert!(!may(*operation, "own"), "{operation:?}");
+            assert!(!may(*operation, "missing"), "{operation:?}");
+        }
+        let allowed = |name| Op::ALL.iter().copied().filter(|op| may(*op, name)).collect::<Vec<_>>();
+        let (read, written) = (allowed("readable"), allowed("writable"));
+        assert!(
+            read.contains(&Op::GetObject)
+                && read.contains(&Op::ListObjectsV2)
+                && !read.contains(&Op::PutObject)
+        );
+        assert!(
+            written.contains(&Op::PutObject)
+                && written.contains(&Op::UploadPart)
+                && !written.contains(&Op::GetObject)
+        );
+        for never in [Op::DeleteObject, Op::DeleteObjects, Op::CreateBucket, Op::ListBuckets] {
+            assert!(!read.contains(&never) && !written.contains(&never), "{never:?}");
+        }
+    }
+
+    #[test]
+    fn chunked_bodies_are_for_uploads() {
+        let Access::Signed(mut signed) = signed(Rights::ALL) else { unreachable!("made above") };
+        signed.payload = Payload::UnsignedChunks;
+        let access = Access::Signed(signed);
+        let (head, ()) = Request::new(()).into_parts();
+        assert!(check_head(Operation::PutObject, &access, &head).is_ok());
+        let refused = check_head(Operation::DeleteObjects, &access, &head).unwrap_err();
+        assert_eq!(refused.code, Code::InvalidRequest);
     }
 }

@@ -120,14 +120,15 @@ impl S3Error {
     }
 
     pub fn invalid_argument(message: impl Into<Cow<'static, str>>, name: &str, value: &str) -> Self {
-        Self::new(Code::InvalidArgument, message)
-            .with("ArgumentName", name)
-            .with("ArgumentValue", value)
+        Self::new(Code::InvalidArgument, message).with("ArgumentName", name).with("ArgumentValue", value)
     }
 
     pub fn not_implemented(header_or_feature: &str) -> Self {
-        Self::new(Code::NotImplemented, "A header or query you provided implies functionality that is not implemented.")
-            .with("Header", header_or_feature)
+        Self::new(
+            Code::NotImplemented,
+            "A header or query you provided implies functionality that is not implemented.",
+        )
+        .with("Header", header_or_feature)
     }
 
     pub fn access_denied() -> Self {
@@ -199,8 +200,11 @@ impl From<StoreError> for S3Error {
 
 fn refused(refusal: WriteRefusal) -> S3Error {
     let failed = |header| {
-        S3Error::new(Code::PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
-            .with("Condition", header)
+        S3Error::new(
+            Code::PreconditionFailed,
+            "At least one of the pre-conditions you specified did not hold",
+        )
+        .with("Condition", header)
     };
     match refusal {
         WriteRefusal::Missing => StoreError::NoSuchKey.into(),

@@ -69,7 +69,10 @@ pub(crate) struct Exchanges<H> {
 }
 
 impl<H: Handler> Exchanges<H> {
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Sent>, Infallible> {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Sent>, Infallible> {
         let id = RequestId::choose(request.headers());
         let (head, incoming) = request.into_parts();
         let (body, account) = RequestBody::new(incoming);
@@ -132,7 +135,8 @@ fn refuse(exchange: &mut Exchange, head: &http::request::Parts, error: S3Error) 
 
 /// The message of a panic is for the log: it can hold anything.
 fn panicked(panic: &(dyn Any + Send)) -> S3Error {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     S3Error::new(Code::InternalError, "We encountered an internal error. Please try again.")
         .because(format_args!("panic: {}", text.unwrap_or("(no message)")))
 }
@@ -188,7 +192,10 @@ impl Body for Sent {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => self.exchange.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64,

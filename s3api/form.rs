@@ -40,7 +40,8 @@ struct Stream<P> {
 
 /// The boundary in a `Content-Type`.
 pub fn boundary(content_type: &str) -> Result<String> {
-    let value = parameter(content_type, "boundary").filter(|value| !value.is_empty() && value.len() <= MAX_BOUNDARY);
+    let value =
+        parameter(content_type, "boundary").filter(|value| !value.is_empty() && value.len() <= MAX_BOUNDARY);
     value.ok_or_else(malformed)
 }
 
@@ -133,9 +134,12 @@ impl<P: Pieces> Stream<P> {
     async fn part_head(&mut self, room: &mut usize) -> Result<PartHead> {
         let line = self.take_until(b"\r\n", room).await?;
         if line.starts_with(b"--") {
-            return Err(S3Error::new(Code::InvalidArgument, "POST requires exactly one file upload per request.")
-                .with("ArgumentName", "file")
-                .with("ArgumentValue", "0"));
+            return Err(S3Error::new(
+                Code::InvalidArgument,
+                "POST requires exactly one file upload per request.",
+            )
+            .with("ArgumentName", "file")
+            .with("ArgumentValue", "0"));
         }
         if !line.trim_ascii().is_empty() {
             return Err(malformed());
@@ -278,7 +282,8 @@ mod tests {
     async fn wherever_it_is_cut() {
         for size in 1..=FORM.len() {
             let (fields, content) = read(FORM, size).await.unwrap();
-            let expected = [("key", "user/a;b.txt"), ("acl", "private")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+            let expected =
+                [("key", "user/a;b.txt"), ("acl", "private")].map(|(n, v)| (n.to_owned(), v.to_owned()));
             assert_eq!(fields, expected, "{size}");
             assert_eq!(content, b"line\r\n--x\r\n--xy\r\n", "{size}");
         }
@@ -286,7 +291,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_too_early_is_no_form() {
-        let end_of_file = memmem::find(FORM, b"--xx\r\nContent-Disposition: form-data; name=\"submit\"").unwrap();
+        let end_of_file =
+            memmem::find(FORM, b"--xx\r\nContent-Disposition: form-data; name=\"submit\"").unwrap();
         for end in 0..end_of_file {
             assert_eq!(read(&FORM[..end], 7).await.err(), Some(Code::MalformedPOSTRequest), "{end}");
         }
@@ -294,7 +300,8 @@ mod tests {
 
     #[tokio::test]
     async fn empty_file_and_no_file() {
-        let empty = b"--xx\r\nContent-Disposition: form-data; name=\"file\"; filename=\"\"\r\n\r\n\r\n--xx--\r\n";
+        let empty =
+            b"--xx\r\nContent-Disposition: form-data; name=\"file\"; filename=\"\"\r\n\r\n\r\n--xx--\r\n";
         assert_eq!(read(empty, 5).await, Ok((vec![], vec![])));
         let none = b"--xx\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nk\r\n--xx--\r\n";
         assert_eq!(read(none, 5).await.err(), Some(Code::InvalidArgument));
@@ -312,7 +319,9 @@ mod tests {
         let of = |text| boundary(text).map_err(|e| e.code);
         assert_eq!(of("multipart/form-data; boundary=xx"), Ok("xx".to_owned()));
         assert_eq!(of("multipart/form-data; charset=x; Boundary=\"a b\""), Ok("a b".to_owned()));
-        for bad in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"x"] {
+        for bad in
+            ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"x"]
+        {
             assert_eq!(of(bad), Err(Code::MalformedPOSTRequest), "{bad}");
         }
     }

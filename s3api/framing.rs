@@ -154,7 +154,8 @@ fn is_text(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    const BODY: &[u8] = b"5;name=value\r\nhello\r\nA\r\n0123456789\r\n0\r\nx-amz-checksum-crc32: AAAAAA==\r\n\r\n";
+    const BODY: &[u8] =
+        b"5;name=value\r\nhello\r\nA\r\n0123456789\r\n0\r\nx-amz-checksum-crc32: AAAAAA==\r\n\r\n";
 
     #[test]
     fn chunks_end_where_they_end_at_every_split() {

@@ -200,7 +200,8 @@ impl Guard {
 
     fn begin_body(&mut self, framing: Framing) {
         self.pulse.head_passed();
-        self.state = if framing.ended() { State::Head { scanned: 0, blank: false } } else { State::Body(framing) };
+        self.state =
+            if framing.ended() { State::Head { scanned: 0, blank: false } } else { State::Body(framing) };
     }
 
     /// Takes from `bytes` what belongs to the body, and notices its end.
@@ -266,7 +267,12 @@ impl Guard {
 
     /// A head straight into hyper's buffer, where it comes in one piece. `Ready(true)`: passed on,
     /// or the end.
-    fn poll_fresh_head(&mut self, cx: &mut Context<'_>, blank: bool, out: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+    fn poll_fresh_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        blank: bool,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
         let start = out.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, out))?;
         let fresh = out.filled().get(start..).unwrap_or_default();
@@ -290,7 +296,12 @@ impl Guard {
     }
 
     /// A head that came in pieces, or behind another request. `Ready(true)`: go on.
-    fn poll_held_head(&mut self, cx: &mut Context<'_>, scanned: usize, blank: bool) -> Poll<io::Result<bool>> {
+    fn poll_held_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        scanned: usize,
+        blank: bool,
+    ) -> Poll<io::Result<bool>> {
         self.pulse.head_began();
         let held = std::mem::take(&mut self.held);
         let look = self.look(&held, scanned, blank);

@@ -73,7 +73,8 @@ struct RequestLine<'a> {
 /// Exactly two spaces (RFC 9112, section 3).
 fn request_line(line: &[u8]) -> Result<RequestLine<'_>, S3Error> {
     let mut words = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(bad("The request line is malformed."));
     };
@@ -113,7 +114,8 @@ fn check_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Option<&'a [u8]>,
 fn target_bytes(target: &[u8]) -> bool {
     let question = memchr(b'?', target).unwrap_or(target.len());
     let (path, query) = target.split_at(question);
-    let plain = path.iter().all(|byte| is_path(*byte)) && query.iter().all(|byte| *byte == b'?' || is_query(*byte));
+    let plain =
+        path.iter().all(|byte| is_path(*byte)) && query.iter().all(|byte| *byte == b'?' || is_query(*byte));
     plain && (target.is_ascii() || std::str::from_utf8(target).is_ok())
 }
 
@@ -167,7 +169,9 @@ impl<'a> Seen<'a> {
             14 if is("content-length") => self.content_length.replace(value).is_some(),
             17 if is("transfer-encoding") => self.transfer_encoding.replace(value).is_some(),
             20 if is("x-amz-content-sha256") => std::mem::replace(&mut self.amz_content_sha256, true),
-            28 if is("x-amz-decoded-content-length") => std::mem::replace(&mut self.amz_decoded_content_length, true),
+            28 if is("x-amz-decoded-content-length") => {
+                std::mem::replace(&mut self.amz_decoded_content_length, true)
+            }
             _ => false,
         };
         if repeated { Err(bad("A header that may come once came twice.")) } else { Ok(()) }
@@ -257,7 +261,10 @@ pub(crate) fn malformed() -> S3Error {
 }
 
 pub(crate) fn too_large() -> S3Error {
-    S3Error::new(Code::RequestHeaderSectionTooLarge, "Your request header section exceeds the maximum allowed size.")
+    S3Error::new(
+        Code::RequestHeaderSectionTooLarge,
+        "Your request header section exceeds the maximum allowed size.",
+    )
 }
 
 /// The value of the first line with this name, in bytes that need not be a sound head.
@@ -298,7 +305,20 @@ const fn classes() -> [u8; 256] {
         if byte.is_ascii_alphanumeric()
             || matches!(
                 byte,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
             )
         {
             table[at] |= TOKEN;

@@ -61,7 +61,8 @@ fn standard(value: &HeaderValue) -> Option<String> {
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>).
 fn add_encoding(object: &mut ObjectHeaders, value: &HeaderValue) {
     let text = text(value);
-    let codings = text.split(',').map(str::trim).filter(|c| !c.is_empty() && !c.eq_ignore_ascii_case("aws-chunked"));
+    let codings =
+        text.split(',').map(str::trim).filter(|c| !c.is_empty() && !c.eq_ignore_ascii_case("aws-chunked"));
     for coding in codings {
         match &mut object.content_encoding {
             Some(all) => {
@@ -103,12 +104,13 @@ fn redirect(value: &HeaderValue) -> Result<String> {
 pub fn storage_class(value: &HeaderValue) -> Result<Option<String>> {
     match &*text(value) {
         "" | "STANDARD" => Ok(None),
-        class @ ("REDUCED_REDUNDANCY" | "STANDARD_IA" | "ONEZONE_IA" | "INTELLIGENT_TIERING" | "GLACIER_IR") => {
-            Ok(Some(class.to_owned()))
-        }
-        "GLACIER" | "DEEP_ARCHIVE" | "OUTPOSTS" | "SNOW" | "EXPRESS_ONEZONE" | "FSX_OPENZFS" | "FSX_ONTAP" => {
-            Err(S3Error::not_implemented(STORAGE_CLASS))
-        }
+        class @ ("REDUCED_REDUNDANCY"
+        | "STANDARD_IA"
+        | "ONEZONE_IA"
+        | "INTELLIGENT_TIERING"
+        | "GLACIER_IR") => Ok(Some(class.to_owned())),
+        "GLACIER" | "DEEP_ARCHIVE" | "OUTPOSTS" | "SNOW" | "EXPRESS_ONEZONE" | "FSX_OPENZFS"
+        | "FSX_ONTAP" => Err(S3Error::not_implemented(STORAGE_CLASS)),
         _ => Err(S3Error::new(Code::InvalidStorageClass, "The storage class you specified is not valid")),
     }
 }
@@ -149,6 +151,9 @@ pub fn tag_error(error: TagError) -> S3Error {
 pub fn refuse_unsupported(headers: &HeaderMap) -> Result<()> {
     for (name, value) in headers {
         let Some(rest) = name.as_str().strip_prefix("x-amz-") else { continue };
+        if let Some(sum) = rest.strip_prefix("checksum-").filter(|sum| !known_checksum(sum)) {
+            return Err(unsupported_algorithm().with("Header", format!("x-amz-checksum-{sum}")));
+        }
         if !supported(rest, value) {
             return Err(S3Error::not_implemented(name.as_str()));
         }
@@ -160,6 +165,9 @@ fn supported(name: &str, value: &HeaderValue) -> bool {
     match name {
         "acl" => matches!(value.as_bytes(), b"" | b"private" | b"bucket-owner-full-control"),
         "server-side-encryption" => value.as_bytes() == b"AES256",
+        // Conditions that only directory buckets have
+        // (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>).
+        "if-match-last-modified-time" | "if-match-size" => false,
         "write-offset-bytes" | "rename-source" => false,
         _ => !["grant-", "server-side-encryption-", "copy-source-server-side-encryption-", "object-lock-"]
             .iter()
@@ -167,24 +175,30 @@ fn supported(name: &str, value: &HeaderValue) -> bool {
     }
 }
 
+/// A checksum that cannot be verified is refused, not ignored.
+fn known_checksum(name: &str) -> bool {
+    matches!(name, "algorithm" | "mode" | "type" | "crc32" | "crc32c" | "crc64nvme" | "sha1" | "sha256")
+}
+
+pub fn unsupported_algorithm() -> S3Error {
+    S3Error::new(
+        Code::InvalidRequest,
+        "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+    )
+}
+
 /// An algorithm named in `name`.
 pub fn algorithm(headers: &HeaderMap, name: &'static str) -> Result<Option<Algorithm>> {
     let Some(value) = headers.get(name) else { return Ok(None) };
-    let named = Algorithm::from_name(text(value).trim());
-    named.map(Some).ok_or_else(|| {
-        S3Error::new(
-            Code::InvalidRequest,
-            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
-        )
-    })
+    Algorithm::from_name(text(value).trim()).map(Some).ok_or_else(unsupported_algorithm)
 }
 
 pub fn checksum_kind(headers: &HeaderMap) -> Result<Option<ChecksumKind>> {
     let Some(value) = headers.get("x-amz-checksum-type") else { return Ok(None) };
     let named = ChecksumKind::from_name(text(value).trim());
-    named.map(Some).ok_or_else(|| {
-        S3Error::new(Code::InvalidRequest, "Value for x-amz-checksum-type header is invalid.")
-    })
+    named
+        .map(Some)
+        .ok_or_else(|| S3Error::new(Code::InvalidRequest, "Value for x-amz-checksum-type header is invalid."))
 }
 
 /// Puts an object's stored headers on an answer.
@@ -293,8 +307,16 @@ mod tests {
         assert_eq!(stored.tags.pairs(), [("k".into(), "v 1".into()), ("l".into(), "\u{e9}".into())]);
         let mut out = HeaderMap::new();
         put_object_headers(&stored, &mut out);
-        for same in ["content-type", "cache-control", "content-disposition", "content-language", "expires",
-            "x-amz-website-redirect-location", "x-amz-storage-class", "x-amz-meta-b"] {
+        for same in [
+            "content-type",
+            "cache-control",
+            "content-disposition",
+            "content-language",
+            "expires",
+            "x-amz-website-redirect-location",
+            "x-amz-storage-class",
+            "x-amz-meta-b",
+        ] {
             assert_eq!(out.get(same), sent.get(same), "{same}");
         }
         assert_eq!(out["content-encoding"], "gzip");
@@ -304,7 +326,9 @@ mod tests {
 
     #[test]
     fn defaults() {
-        let stored = object_headers(&map(&[("content-encoding", "aws-chunked"), ("x-amz-storage-class", "STANDARD")])).unwrap();
+        let stored =
+            object_headers(&map(&[("content-encoding", "aws-chunked"), ("x-amz-storage-class", "STANDARD")]))
+                .unwrap();
         assert_eq!(stored, ObjectHeaders::default());
         let mut out = HeaderMap::new();
         put_object_headers(&stored, &mut out);
@@ -321,8 +345,13 @@ mod tests {
 
     #[test]
     fn non_ascii_metadata() {
-        let stored = object_headers(&map(&[("x-amz-meta-a", "=?UTF-8?B?w7xiZXI=?="), ("x-amz-meta-b", "\u{fc}ber")])).unwrap();
-        assert_eq!(stored.user_metadata, [("a".into(), "\u{fc}ber".into()), ("b".into(), "\u{fc}ber".into())]);
+        let stored =
+            object_headers(&map(&[("x-amz-meta-a", "=?UTF-8?B?w7xiZXI=?="), ("x-amz-meta-b", "\u{fc}ber")]))
+                .unwrap();
+        assert_eq!(
+            stored.user_metadata,
+            [("a".into(), "\u{fc}ber".into()), ("b".into(), "\u{fc}ber".into())]
+        );
         let mut out = HeaderMap::new();
         put_object_headers(&stored, &mut out);
         assert_eq!(out["x-amz-meta-a"], "=?UTF-8?Q?=C3=BCber?=");
@@ -352,9 +381,11 @@ mod tests {
             ("x-amz-copy-source-server-side-encryption-customer-key", "k"),
             ("x-amz-object-lock-mode", "GOVERNANCE"),
             ("x-amz-write-offset-bytes", "0"),
+            ("x-amz-if-match-size", "1"),
         ] {
             assert_eq!(refused(name, value), Some(Code::NotImplemented), "{name}");
         }
+        assert_eq!(refused("x-amz-checksum-sha512", "x"), Some(Code::InvalidRequest));
         for (name, value) in [
             ("x-amz-acl", "private"),
             ("x-amz-acl", "bucket-owner-full-control"),
@@ -363,6 +394,9 @@ mod tests {
             ("x-amz-object-annotation-directive", "EXCLUDE"),
             ("x-amz-expected-bucket-owner", "1"),
             ("x-amz-request-payer", "requester"),
+            ("x-amz-checksum-mode", "ENABLED"),
+            ("x-amz-checksum-crc64nvme", "x"),
+            ("x-amz-sdk-checksum-algorithm", "CRC32"),
         ] {
             assert_eq!(refused(name, value), None, "{name}");
         }
@@ -370,7 +404,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_header_is_counted() {
-        let object = ObjectHeaders { user_metadata: vec![("bad name".into(), "v".into())], ..Default::default() };
+        let object =
+            ObjectHeaders { user_metadata: vec![("bad name".into(), "v".into())], ..Default::default() };
         let mut out = HeaderMap::new();
         put_object_headers(&object, &mut out);
         assert_eq!(out["x-amz-missing-meta"], "1");

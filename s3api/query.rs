@@ -45,10 +45,20 @@ pub fn page_size(name: &'static str, value: Option<&str>) -> Result<usize> {
     let Some(text) = value.map(str::trim).filter(|text| !text.is_empty()) else {
         return Ok(MAX_PAGE);
     };
-    let bad = || S3Error::invalid_argument(format!("Provided {name} not an integer or within integer range"), name, text);
+    let bad = || {
+        S3Error::invalid_argument(
+            format!("Provided {name} not an integer or within integer range"),
+            name,
+            text,
+        )
+    };
     let number: i32 = text.parse().map_err(|_| bad())?;
     usize::try_from(number).map(|n| n.min(MAX_PAGE)).map_err(|_| {
-        S3Error::invalid_argument(format!("Argument {name} must be an integer between 0 and 2147483647"), name, text)
+        S3Error::invalid_argument(
+            format!("Argument {name} must be an integer between 0 and 2147483647"),
+            name,
+            text,
+        )
     })
 }
 

@@ -92,8 +92,19 @@ mod tests {
             assert_eq!(parse(header, 100), expected, "{header}");
         }
         for ignored in [
-            "bytes=10-5", "bytes=abc", "bytes=,", "bytes= -1", "bytes=0 -1", "bytes=--1", "bytes=100-x",
-            "foo=0-1", "bytes=-", "bytes=0-0,1-2", "bytes=+1-2", "0-1", "",
+            "bytes=10-5",
+            "bytes=abc",
+            "bytes=,",
+            "bytes= -1",
+            "bytes=0 -1",
+            "bytes=--1",
+            "bytes=100-x",
+            "foo=0-1",
+            "bytes=-",
+            "bytes=0-0,1-2",
+            "bytes=+1-2",
+            "0-1",
+            "",
         ] {
             assert_eq!(parse(ignored, 100), Ranged::Whole, "{ignored}");
         }
@@ -111,7 +122,9 @@ mod tests {
     #[test]
     fn for_copies() {
         assert_eq!(parse_copy("bytes=0-4"), Some(ByteRange { start: 0, end: 5 }));
-        for bad in ["bytes=0-", "bytes=-5", "0-4", "bytes=4-0", "bytes=0-4,6-7", "bytes=0-99999999999999999999"] {
+        for bad in
+            ["bytes=0-", "bytes=-5", "0-4", "bytes=4-0", "bytes=0-4,6-7", "bytes=0-99999999999999999999"]
+        {
             assert_eq!(parse_copy(bad), None, "{bad}");
         }
     }

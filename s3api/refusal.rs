@@ -60,7 +60,8 @@ pub(crate) fn response(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     for (name, value) in &error.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        {
             headers.insert(name, value);
         }
     }
@@ -72,7 +73,9 @@ pub(crate) fn response(
 
 impl Refused {
     pub(crate) fn request_id(&self) -> RequestId {
-        find_header(&self.head, "x-request-id").and_then(RequestId::from_client).unwrap_or_else(RequestId::generate)
+        find_header(&self.head, "x-request-id")
+            .and_then(RequestId::from_client)
+            .unwrap_or_else(RequestId::generate)
     }
 
     /// The whole answer, byte for byte, after which the connection closes.
@@ -90,8 +93,10 @@ impl Refused {
             let _ = write!(answer, "{name}: {value}\r\n");
         }
         let length = text.len();
-        let _ =
-            write!(answer, "Content-Type: application/xml\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+        let _ = write!(
+            answer,
+            "Content-Type: application/xml\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
         // RFC 9110, section 9.3.2: no content in an answer to HEAD.
         if !self.head.starts_with(b"HEAD ") {
             answer.push_str(&text);

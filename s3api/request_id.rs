@@ -19,7 +19,10 @@ pub struct RequestId(HeaderValue);
 impl RequestId {
     /// The client's id if it is fit to be printed, else a new one.
     pub fn choose(headers: &HeaderMap) -> Self {
-        headers.get("x-request-id").and_then(|value| Self::from_client(value.as_bytes())).unwrap_or_else(Self::generate)
+        headers
+            .get("x-request-id")
+            .and_then(|value| Self::from_client(value.as_bytes()))
+            .unwrap_or_else(Self::generate)
     }
 
     /// `None` unless printable, at most 128 characters, and not blank.
@@ -90,7 +93,8 @@ fn refill(bits: &mut [u64; POOL]) {
     let filled = getrandom::fill(bytes.as_flattened_mut());
     for (slot, bytes) in bits.iter_mut().zip(bytes) {
         // An id is a label, not a secret: without a random source a number in sequence will do.
-        *slot = if filled.is_ok() { u64::from_le_bytes(bytes) } else { FALLBACK.fetch_add(1, Ordering::Relaxed) };
+        *slot =
+            if filled.is_ok() { u64::from_le_bytes(bytes) } else { FALLBACK.fetch_add(1, Ordering::Relaxed) };
     }
 }
 

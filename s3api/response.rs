@@ -262,7 +262,10 @@ mod tests {
     async fn an_object_that_fails_or_lies_about_its_length_is_an_error() {
         let failing = Pieces(vec![Ok(Bytes::from_static(b"abc")), Err(StoreError::Corrupt("x".into()))]);
         assert!(matches!(ResponseBody::object(failing, 5).collect().await, Err(BodyError::Store(_))));
-        assert!(matches!(ResponseBody::object(pieces(&["abc"]), 5).collect().await, Err(BodyError::Short(2))));
+        assert!(matches!(
+            ResponseBody::object(pieces(&["abc"]), 5).collect().await,
+            Err(BodyError::Short(2))
+        ));
         assert!(matches!(ResponseBody::object(pieces(&["abc"]), 2).collect().await, Err(BodyError::Long(1))));
     }
 

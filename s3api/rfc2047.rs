@@ -89,7 +89,11 @@ pub fn encode(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let ascii = text.chars().filter(char::is_ascii).count();
-    let words = if ascii * 2 > text.chars().count() { words(text, Q_START, q_len, q) } else { words(text, B_START, b_len, b) };
+    let words = if ascii * 2 > text.chars().count() {
+        words(text, Q_START, q_len, q)
+    } else {
+        words(text, B_START, b_len, b)
+    };
     Cow::Owned(words)
 }
 
@@ -186,7 +190,12 @@ mod tests {
 
     #[test]
     fn everything_survives() {
-        for text in ["\u{1F600}".repeat(100), "a\u{e9}".repeat(200), "tab\tnewline\n".to_owned(), "x?=_= \u{e9}".to_owned()] {
+        for text in [
+            "\u{1F600}".repeat(100),
+            "a\u{e9}".repeat(200),
+            "tab\tnewline\n".to_owned(),
+            "x?=_= \u{e9}".to_owned(),
+        ] {
             let encoded = encode(&text).into_owned();
             assert!(encoded.split(' ').all(|word| word.len() <= MAX_WORD), "{encoded}");
             assert!(encoded.bytes().all(|b| (0x20..0x7f).contains(&b)));

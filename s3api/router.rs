@@ -156,7 +156,11 @@ fn sub_resource(query: &Query<'_>) -> Result<Sub> {
             (known, sub) if known == sub => {}
             _ => {
                 let names = format!("{}, {name}", found.1);
-                return Err(S3Error::invalid_argument("Conflicting query string parameters", "ResourceType", &names));
+                return Err(S3Error::invalid_argument(
+                    "Conflicting query string parameters",
+                    "ResourceType",
+                    &names,
+                ));
             }
         }
     }
@@ -215,7 +219,9 @@ fn list_type(query: &Query<'_>) -> Result<Operation> {
     match query.get("list-type") {
         None | Some("" | "1") => Ok(Operation::ListObjects),
         Some("2") => Ok(Operation::ListObjectsV2),
-        Some(other) => Err(S3Error::invalid_argument("Invalid List Type specified in Request", "list-type", other)),
+        Some(other) => {
+            Err(S3Error::invalid_argument("Invalid List Type specified in Request", "list-type", other))
+        }
     }
 }
 
@@ -226,8 +232,11 @@ fn post(headers: &HeaderMap) -> Result<Operation> {
         return Ok(Operation::PostObject);
     }
     // AWS's own answer to a POST that is no form.
-    Err(S3Error::new(Code::PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
-        .with("Condition", "Bucket POST must be of the enclosure-type multipart/form-data"))
+    Err(S3Error::new(
+        Code::PreconditionFailed,
+        "At least one of the pre-conditions you specified did not hold",
+    )
+    .with("Condition", "Bucket POST must be of the enclosure-type multipart/form-data"))
 }
 
 fn object(method: &Method, sub: Sub, query: &Query<'_>, headers: &HeaderMap) -> Result<Operation> {
@@ -260,12 +269,16 @@ fn put(sub: Sub, query: &Query<'_>, headers: &HeaderMap) -> Result<Operation> {
     match (sub, query.get("partNumber"), copy) {
         (Sub::UploadId, Some(_), false) => Ok(Operation::UploadPart),
         (Sub::UploadId, Some(_), true) => Ok(Operation::UploadPartCopy),
-        (Sub::UploadId, None, _) => {
-            Err(S3Error::invalid_argument("This operation does not accept a query-string.", "ResourceType", "uploadId"))
-        }
-        (_, Some(_), _) => {
-            Err(S3Error::invalid_argument("This operation does not accept a query-string.", "ResourceType", "partNumber"))
-        }
+        (Sub::UploadId, None, _) => Err(S3Error::invalid_argument(
+            "This operation does not accept a query-string.",
+            "ResourceType",
+            "uploadId",
+        )),
+        (_, Some(_), _) => Err(S3Error::invalid_argument(
+            "This operation does not accept a query-string.",
+            "ResourceType",
+            "partNumber",
+        )),
         (_, None, false) => Ok(Operation::PutObject),
         (_, None, true) => Ok(Operation::CopyObject),
     }
@@ -297,7 +310,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn routed(method: &str, uri: &str, headers: &[(&'static str, &'static str)]) -> std::result::Result<Operation, Code> {
+    fn routed(
+        method: &str,
+        uri: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> std::result::Result<Operation, Code> {
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -339,7 +356,8 @@ mod tests {
     #[test]
     fn virtual_hosts() {
         let of = |host| target("/a/b", Some(host), Some("s3.example.org")).unwrap();
-        for host in ["my.bucket.s3.example.org", "my.bucket.s3.example.org:9000", "my.bucket.S3.Example.ORG"] {
+        for host in ["my.bucket.s3.example.org", "my.bucket.s3.example.org:9000", "my.bucket.S3.Example.ORG"]
+        {
             let found = of(host);
             assert_eq!(found.bucket.as_deref(), Some("my.bucket"));
             assert_eq!(found.key.unwrap().as_str(), "a/b");
@@ -407,7 +425,15 @@ mod tests {
     #[test]
     fn supported_ones_do_not_fall_through_either() {
         use Operation as Op;
-        let plain_verbs = [Op::ListObjects, Op::HeadBucket, Op::CreateBucket, Op::GetObject, Op::HeadObject, Op::PutObject, Op::DeleteObject];
+        let plain_verbs = [
+            Op::ListObjects,
+            Op::HeadBucket,
+            Op::CreateBucket,
+            Op::GetObject,
+            Op::HeadObject,
+            Op::PutObject,
+            Op::DeleteObject,
+        ];
         for sub in ["attributes", "delete", "location", "tagging", "uploadId=x", "uploads", "versioning"] {
             for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"] {
                 for resource in ["/b", "/b/k"] {

@@ -97,7 +97,10 @@ struct Doors {
 impl Doors {
     fn new(limits: &Limits) -> Self {
         let places = limits.max_connections.min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(places)), turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)) }
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
+        }
     }
 
     fn admit<H: Handler>(

@@ -66,7 +66,9 @@ mod tests {
 
     #[test]
     fn round_trip_in_their_bucket_only() {
-        for start in [ListStart::After("a/\u{e9}\u{1} b".to_owned()), ListStart::AfterGroup("dir/".to_owned())] {
+        for start in
+            [ListStart::After("a/\u{e9}\u{1} b".to_owned()), ListStart::AfterGroup("dir/".to_owned())]
+        {
             let token = encode("bucket", &start).unwrap();
             assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{token}");
             assert_eq!(decode("bucket", &token), Some(start));

@@ -80,7 +80,9 @@ impl fmt::Debug for ChunkSigning {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     ChunkHeader,
-    Data { left: u64 },
+    Data {
+        left: u64,
+    },
     /// Behind a chunk's content.
     DataEnd,
     Trailer,
@@ -133,7 +135,12 @@ impl ChunkDecoder {
         }
     }
 
-    pub fn signed(signing: ChunkSigning, trailer: bool, decoded_length: u64, announced: Option<Algorithm>) -> Self {
+    pub fn signed(
+        signing: ChunkSigning,
+        trailer: bool,
+        decoded_length: u64,
+        announced: Option<Algorithm>,
+    ) -> Self {
         let (previous, claimed, hasher) = (signing.seed.clone(), String::new(), Sha256::new());
         let chain = Chain { signing, previous, claimed, hasher, trailer };
         Self { chain: Some(chain), ..Self::unsigned(decoded_length, announced) }
@@ -243,7 +250,10 @@ impl ChunkDecoder {
             ));
         }
         self.chunk_size = Some(size);
-        self.left = self.left.checked_sub(size).ok_or_else(|| malformed("more content than x-amz-decoded-content-length"))?;
+        self.left = self
+            .left
+            .checked_sub(size)
+            .ok_or_else(|| malformed("more content than x-amz-decoded-content-length"))?;
         match size == 0 && self.left > 0 {
             true => Err(malformed("less content than x-amz-decoded-content-length")),
             false => Ok(()),
@@ -260,7 +270,9 @@ impl ChunkDecoder {
 
     /// The chunk's content is complete: is its signature right?
     fn chunk_end(&mut self) -> Result<()> {
-        let Some(chain) = &mut self.chain else { return Ok(()) };
+        let Some(chain) = &mut self.chain else {
+            return Ok(());
+        };
         let expected = chain.signing.chunk(&chain.previous, &hex(&chain.hasher.finalize_reset()));
         if !constant_time::equal(expected.as_bytes(), chain.claimed.as_bytes()) {
             return Err(refusal::mismatch());
@@ -270,7 +282,8 @@ impl ChunkDecoder {
     }
 
     fn trailer_line(&mut self, line: &[u8]) -> Result<()> {
-        let line = std::str::from_utf8(line).ok().and_then(|line| line.trim_end_matches('\n').split_once(':'));
+        let line =
+            std::str::from_utf8(line).ok().and_then(|line| line.trim_end_matches('\n').split_once(':'));
         let (name, value) = line.ok_or_else(|| malformed_trailer("a trailer line has no name"))?;
         let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
         if name == "x-amz-trailer-signature" && self.chain.as_ref().is_some_and(|chain| chain.trailer) {
@@ -279,7 +292,8 @@ impl ChunkDecoder {
                 None => Ok(()),
             };
         }
-        if self.announced.is_none_or(|algorithm| algorithm.header() != name) || !self.trailer_text.is_empty() {
+        if self.announced.is_none_or(|algorithm| algorithm.header() != name) || !self.trailer_text.is_empty()
+        {
             return Err(malformed_trailer("a trailer that x-amz-trailer does not announce"));
         }
         self.trailer_text = format!("{name}:{value}\n");
@@ -291,15 +305,21 @@ impl ChunkDecoder {
         if let Some(algorithm) = self.announced {
             let value = self.trailer_text.split_once(':').map(|(_, value)| value.trim());
             let value = value.ok_or_else(|| malformed_trailer("the announced trailer is missing"))?;
-            self.checksum = Some(Checksum::from_base64(algorithm, value).ok_or_else(|| invalid_value(algorithm))?);
+            self.checksum =
+                Some(Checksum::from_base64(algorithm, value).ok_or_else(|| invalid_value(algorithm))?);
         }
         self.state = State::Done;
         Ok(())
     }
 
     fn verify_trailer(&self) -> Result<()> {
-        let Some(chain) = self.chain.as_ref().filter(|chain| chain.trailer) else { return Ok(()) };
-        let claimed = self.trailer_signature.as_ref().ok_or_else(|| malformed_trailer("the trailer has no signature"))?;
+        let Some(chain) = self.chain.as_ref().filter(|chain| chain.trailer) else {
+            return Ok(());
+        };
+        let claimed = self
+            .trailer_signature
+            .as_ref()
+            .ok_or_else(|| malformed_trailer("the trailer has no signature"))?;
         let expected = chain.signing.trailer(&chain.previous, &hex(&Sha256::digest(&self.trailer_text)));
         match constant_time::equal(expected.as_bytes(), claimed.as_bytes()) {
             true => Ok(()),
@@ -337,7 +357,10 @@ fn malformed_trailer(why: &'static str) -> S3Error {
 }
 
 fn invalid_value(algorithm: Algorithm) -> S3Error {
-    S3Error::new(Code::InvalidRequest, format!("Value for {} trailing header is invalid.", algorithm.header()))
+    S3Error::new(
+        Code::InvalidRequest,
+        format!("Value for {} trailing header is invalid.", algorithm.header()),
+    )
 }
 
 #[cfg(test)]
@@ -385,7 +408,8 @@ mod tests {
         for first in 0..=body.len() {
             for second in first..=body.len() {
                 let pieces = [&body[..first], &body[first..second], &body[second..]];
-                let (content, checksum) = decode(ChunkDecoder::signed(signing.clone(), true, 5, CRC), &pieces).unwrap();
+                let (content, checksum) =
+                    decode(ChunkDecoder::signed(signing.clone(), true, 5, CRC), &pieces).unwrap();
                 assert_eq!(content, b"hello");
                 assert_eq!(checksum.unwrap().to_base64(), "NhCmhg==");
             }
@@ -418,7 +442,10 @@ mod tests {
     #[test]
     fn framing() {
         let code = |text: &str, len| unsigned(text, len).unwrap_err().code;
-        assert_eq!(unsigned("5\r\nhello\r\n0\r\nX-Amz-Checksum-Crc32: NhCmhg==\n\r\n\r\n", 5).unwrap(), b"hello");
+        assert_eq!(
+            unsigned("5\r\nhello\r\n0\r\nX-Amz-Checksum-Crc32: NhCmhg==\n\r\n\r\n", 5).unwrap(),
+            b"hello"
+        );
         assert_eq!(code("5\r\nhello0\r\n0\r\n\r\n", 5), Code::IncompleteBody);
         assert_eq!(code("5\nhello\r\n0\r\n\r\n", 5), Code::IncompleteBody);
         assert_eq!(code("+5\r\nhello\r\n0\r\n\r\n", 5), Code::IncompleteBody);

@@ -7,7 +7,9 @@
 use super::payload::Payload;
 use super::policy::Policy;
 use super::scope::Scope;
-use super::{Authenticated, SigningKeys, Via, constant_time, date, hmac_sha1, refusal, refuse_session_token, v4};
+use super::{
+    Authenticated, SigningKeys, Via, constant_time, date, hmac_sha1, refusal, refuse_session_token, v4,
+};
 use crate::error::{Code, Result, S3Error};
 use crate::options::{Credential, Options};
 use types::Timestamp;
@@ -48,19 +50,29 @@ pub fn authenticate_form(
 }
 
 fn is_v4(fields: Fields<'_>) -> bool {
-    ["x-amz-signature", "x-amz-credential", "x-amz-algorithm"].iter().any(|name| field(fields, name).is_some())
+    ["x-amz-signature", "x-amz-credential", "x-amz-algorithm"]
+        .iter()
+        .any(|name| field(fields, name).is_some())
 }
 
 fn verify_v4(fields: Fields<'_>, policy: &str, options: &Options, keys: &SigningKeys) -> Result<Credential> {
     if require(fields, "x-amz-algorithm")? != v4::ALGORITHM {
-        return Err(S3Error::new(Code::InvalidArgument, "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
+        return Err(S3Error::new(
+            Code::InvalidArgument,
+            "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"",
+        ));
     }
     let (text, date) = (require(fields, "x-amz-credential")?, require(fields, "x-amz-date")?);
     let signature = require(fields, "x-amz-signature")?;
-    let scope = Scope::parse(text)
-        .map_err(|why| S3Error::new(Code::InvalidArgument, format!("Error parsing the X-Amz-Credential parameter; {why}")))?;
+    let scope = Scope::parse(text).map_err(|why| {
+        S3Error::new(Code::InvalidArgument, format!("Error parsing the X-Amz-Credential parameter; {why}"))
+    })?;
     if date::parse_amz(date).is_none() || !date.starts_with(scope.day) {
-        return Err(S3Error::invalid_argument("X-Amz-Date is malformed or not of the credential's day", "X-Amz-Date", date));
+        return Err(S3Error::invalid_argument(
+            "X-Amz-Date is malformed or not of the credential's day",
+            "X-Amz-Date",
+            date,
+        ));
     }
     let credential = options.credentials.get(scope.access_key);
     let computed = keys.get(credential, &scope).sign(policy.as_bytes());
@@ -78,7 +90,13 @@ fn verify_v2(fields: Fields<'_>, policy: &str, options: &Options) -> Result<Cred
     judge(credential, access_key, &hmac_sha1::sign(secret, policy.as_bytes()), signature, policy)
 }
 
-fn judge(credential: Option<&Credential>, access_key: &str, computed: &str, claimed: &str, signed: &str) -> Result<Credential> {
+fn judge(
+    credential: Option<&Credential>,
+    access_key: &str,
+    computed: &str,
+    claimed: &str,
+    signed: &str,
+) -> Result<Credential> {
     let right = constant_time::equal(computed.as_bytes(), claimed.as_bytes());
     let credential = credential.ok_or_else(|| refusal::unknown_key(access_key))?;
     match right {
@@ -119,11 +137,19 @@ mod tests {
         let policy = STANDARD.encode(TEXT);
         let text = format!("{}/20261124/eu/s3/aws4_request", testing::ACCESS_KEY);
         let scope = Scope::parse(&text).unwrap();
-        let signature = keys.get(options.credentials.get(testing::ACCESS_KEY), &scope).sign(policy.as_bytes());
+        let signature =
+            keys.get(options.credentials.get(testing::ACCESS_KEY), &scope).sign(policy.as_bytes());
         let mut fields: Vec<(String, String)> = [
-            ("key", "user/a"), ("X-Amz-Algorithm", v4::ALGORITHM), ("X-Amz-Credential", &text),
-            ("X-Amz-Date", "20261124T015000Z"), ("Policy", &policy), ("X-Amz-Signature", &signature),
-        ].iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            ("key", "user/a"),
+            ("X-Amz-Algorithm", v4::ALGORITHM),
+            ("X-Amz-Credential", &text),
+            ("X-Amz-Date", "20261124T015000Z"),
+            ("Policy", &policy),
+            ("X-Amz-Signature", &signature),
+        ]
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
         change(&mut fields);
         authenticate_form(&fields, "app1-files", &options, &keys, testing::NOW)
     }
@@ -154,12 +180,18 @@ mod tests {
 
     #[test]
     fn version_2() {
-        let policy = STANDARD.encode(r#"{"expiration": "2026-11-24T02:00:00.000Z", "conditions": [["eq", "$key", "a"]]}"#);
+        let policy = STANDARD
+            .encode(r#"{"expiration": "2026-11-24T02:00:00.000Z", "conditions": [["eq", "$key", "a"]]}"#);
         let form = |key: &str, secret: &str, options: &Options| {
-            let fields = [("key", key), ("AWSAccessKeyId", testing::ACCESS_KEY), ("policy", &policy),
-                ("signature", &hmac_sha1::sign(secret, policy.as_bytes()))]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()));
-            authenticate_form(&fields, "app1-files", options, &SigningKeys::new(), testing::NOW).map_err(|error| error.code)
+            let fields = [
+                ("key", key),
+                ("AWSAccessKeyId", testing::ACCESS_KEY),
+                ("policy", &policy),
+                ("signature", &hmac_sha1::sign(secret, policy.as_bytes())),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+            authenticate_form(&fields, "app1-files", options, &SigningKeys::new(), testing::NOW)
+                .map_err(|error| error.code)
         };
         let mut options = testing::options();
         assert!(form("a", testing::SECRET, &options).is_ok());

@@ -78,7 +78,9 @@ fn request_date(headers: &HeaderMap) -> Result<(Cow<'_, str>, u64)> {
 fn check_day(claim: &Claim<'_>) -> Result<()> {
     match claim.date.starts_with(claim.scope.day) {
         true => Ok(()),
-        false => Err(refusal::header_malformed("Invalid credential date. This date is not the same as X-Amz-Date.")),
+        false => Err(refusal::header_malformed(
+            "Invalid credential date. This date is not the same as X-Amz-Date.",
+        )),
     }
 }
 
@@ -108,7 +110,8 @@ impl<'a> Parts<'a> {
                 return Err(refusal::header_malformed(&format!("{name} is given twice.")));
             }
         }
-        let missing = |name| move || refusal::header_malformed(&format!("the authorization header requires {name}."));
+        let missing =
+            |name| move || refusal::header_malformed(&format!("the authorization header requires {name}."));
         Ok(Self {
             credential: credential.ok_or_else(missing("Credential"))?,
             signed_headers: signed_headers.ok_or_else(missing("SignedHeaders"))?,

@@ -70,11 +70,18 @@ pub struct Authenticated {
 }
 
 /// Who made this request. `now` is from outside, so that tests own the clock.
-pub fn authenticate(head: &Head<'_>, options: &Options, keys: &SigningKeys, now: Timestamp) -> Result<Access> {
+pub fn authenticate(
+    head: &Head<'_>,
+    options: &Options,
+    keys: &SigningKeys,
+    now: Timestamp,
+) -> Result<Access> {
     let scheme = query::Scheme::of(head.query);
     match (authorization(head.headers)?, scheme) {
         (None, query::Scheme::None) => Ok(Access::Anonymous),
-        (Some(text), query::Scheme::None) => header::authenticate(head, text, options, keys, now).map(Access::Signed),
+        (Some(text), query::Scheme::None) => {
+            header::authenticate(head, text, options, keys, now).map(Access::Signed)
+        }
         (None, query::Scheme::V4) => presigned::authenticate(head, options, keys, now).map(Access::Signed),
         (None, query::Scheme::V2) => presigned_v2::authenticate(head, options, now).map(Access::Signed),
         (Some(_), _) => Err(refusal::one_mechanism()),
@@ -93,7 +100,9 @@ fn authorization(headers: &HeaderMap) -> Result<Option<&str>> {
 /// A session token belongs to temporary credentials, and this node has none.
 fn refuse_session_token(present: bool) -> Result<()> {
     match present {
-        true => Err(S3Error::new(Code::InvalidToken, "The provided token is malformed or otherwise invalid.")),
+        true => {
+            Err(S3Error::new(Code::InvalidToken, "The provided token is malformed or otherwise invalid."))
+        }
         false => Ok(()),
     }
 }

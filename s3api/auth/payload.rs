@@ -100,7 +100,9 @@ impl Declared {
 
 /// The header, verbatim.
 pub(super) fn text(headers: &HeaderMap) -> Result<Option<&str>> {
-    let Some(value) = headers.get(CONTENT_SHA256) else { return Ok(None) };
+    let Some(value) = headers.get(CONTENT_SHA256) else {
+        return Ok(None);
+    };
     let text = value.to_str().map_err(|_| {
         S3Error::invalid_argument("x-amz-content-sha256 is not valid.", "x-amz-content-sha256", "")
     })?;
@@ -136,6 +138,9 @@ mod tests {
         for bad in ["", "deadbeef", "unsigned-payload", &"g".repeat(64), &"+1".repeat(32), "STREAMING-"] {
             assert_eq!(Declared::parse(bad).unwrap_err().code, Code::InvalidArgument, "{bad}");
         }
-        assert_eq!(Declared::parse("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD").unwrap_err().code, Code::NotImplemented);
+        assert_eq!(
+            Declared::parse("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD").unwrap_err().code,
+            Code::NotImplemented
+        );
     }
 }

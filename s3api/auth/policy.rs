@@ -30,15 +30,22 @@ struct Condition {
 impl Policy {
     pub fn parse(encoded: &str) -> Result<Self> {
         // Browsers may fold the text of a field.
-        let encoded: String = encoded.chars().filter(|c| !c.is_ascii_whitespace()).take(MAX_POLICY_BYTES + 1).collect();
+        let encoded: String =
+            encoded.chars().filter(|c| !c.is_ascii_whitespace()).take(MAX_POLICY_BYTES + 1).collect();
         if encoded.len() > MAX_POLICY_BYTES {
             return Err(invalid("it is too large."));
         }
         let text = STANDARD.decode(encoded).map_err(|_| invalid("Invalid base64."))?;
         let json: Value = serde_json::from_slice(&text).map_err(|_| invalid("Invalid JSON."))?;
-        let expiration = json.get("expiration").and_then(Value::as_str).ok_or_else(|| invalid("Policy missing expiration."))?;
+        let expiration = json
+            .get("expiration")
+            .and_then(Value::as_str)
+            .ok_or_else(|| invalid("Policy missing expiration."))?;
         let expires_at = date::parse_iso(expiration).ok_or_else(|| invalid("Invalid 'expiration' value."))?;
-        let listed = json.get("conditions").and_then(Value::as_array).ok_or_else(|| invalid("Policy missing conditions."))?;
+        let listed = json
+            .get("conditions")
+            .and_then(Value::as_array)
+            .ok_or_else(|| invalid("Policy missing conditions."))?;
         let mut policy = Self { expires_at, conditions: Vec::new(), length_range: None };
         for condition in listed {
             policy.add(condition)?;
@@ -49,7 +56,9 @@ impl Policy {
     fn add(&mut self, condition: &Value) -> Result<()> {
         match condition {
             Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
-                let value = value.as_str().ok_or_else(|| invalid("Invalid Simple-Condition: value must be a string."))?;
+                let value = value
+                    .as_str()
+                    .ok_or_else(|| invalid("Invalid Simple-Condition: value must be a string."))?;
                 self.expect(name, false, value);
                 Ok(())
             }),
@@ -59,12 +68,15 @@ impl Policy {
     }
 
     fn add_operation(&mut self, parts: &[Value]) -> Result<()> {
-        let [operation, first, second] = parts else { return Err(invalid("a condition has three parts.")) };
+        let [operation, first, second] = parts else {
+            return Err(invalid("a condition has three parts."));
+        };
         let operation = operation.as_str().unwrap_or_default().to_ascii_lowercase();
         if operation == "content-length-range" {
             return self.add_range(first, second);
         }
-        let (name, value) = first.as_str().zip(second.as_str()).ok_or_else(|| invalid("Invalid condition."))?;
+        let (name, value) =
+            first.as_str().zip(second.as_str()).ok_or_else(|| invalid("Invalid condition."))?;
         let name = name.strip_prefix('$').ok_or_else(|| invalid("a condition's field begins with $."))?;
         match operation.as_str() {
             "eq" => self.expect(name, false, value),
@@ -75,12 +87,17 @@ impl Policy {
     }
 
     fn expect(&mut self, field: &str, is_prefix: bool, value: &str) {
-        self.conditions.push(Condition { field: field.to_ascii_lowercase(), is_prefix, value: value.to_owned() });
+        self.conditions.push(Condition {
+            field: field.to_ascii_lowercase(),
+            is_prefix,
+            value: value.to_owned(),
+        });
     }
 
     /// Several ranges: all of them hold.
     fn add_range(&mut self, min: &Value, max: &Value) -> Result<()> {
-        let (min, max) = number(min).zip(number(max)).ok_or_else(|| invalid("Invalid content-length-range."))?;
+        let (min, max) =
+            number(min).zip(number(max)).ok_or_else(|| invalid("Invalid content-length-range."))?;
         let (lower, upper) = self.length_range.unwrap_or((0, u64::MAX));
         self.length_range = Some((min.max(lower), max.min(upper)));
         Ok(())
@@ -99,8 +116,12 @@ impl Policy {
     /// A field that no condition names was added by somebody else than the signer.
     fn check_covered(&self, name: &str) -> Result<()> {
         let name = name.to_ascii_lowercase();
-        let free = matches!(name.as_str(), "policy" | "file" | "x-amz-signature" | "signature" | "awsaccesskeyid");
-        if free || name.starts_with("x-ignore-") || self.conditions.iter().any(|condition| condition.field == name) {
+        let free =
+            matches!(name.as_str(), "policy" | "file" | "x-amz-signature" | "signature" | "awsaccesskeyid");
+        if free
+            || name.starts_with("x-ignore-")
+            || self.conditions.iter().any(|condition| condition.field == name)
+        {
             return Ok(());
         }
         Err(denied(&format!("Extra input fields: {name}")))
@@ -110,15 +131,26 @@ impl Policy {
 impl Condition {
     /// The bucket is the one that is written to, whatever a field says.
     fn check(&self, fields: Fields<'_>, bucket: &str) -> Result<()> {
-        let mut given = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&self.field)).map(|(_, value)| value.as_str());
+        let mut given = fields
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(&self.field))
+            .map(|(_, value)| value.as_str());
         let holds = match self.field.as_str() {
             "bucket" => self.allows(bucket),
             // Every line of a repeated field, since it is not known here which one will count.
-            field_name => given.all(|value| self.allows(value)) && self.allows(field(fields, field_name).unwrap_or_default()),
+            field_name => {
+                given.all(|value| self.allows(value))
+                    && self.allows(field(fields, field_name).unwrap_or_default())
+            }
         };
         match holds {
             true => Ok(()),
-            false => Err(denied(&format!("Policy Condition failed: [\"{}\", \"${}\", \"{}\"]", self.operation(), self.field, self.value))),
+            false => Err(denied(&format!(
+                "Policy Condition failed: [\"{}\", \"${}\", \"{}\"]",
+                self.operation(),
+                self.field,
+                self.value
+            ))),
         }
     }
 
@@ -155,7 +187,8 @@ mod tests {
     fn check(conditions: &str, fields: &[(&str, &str)]) -> std::result::Result<Option<(u64, u64)>, Code> {
         let text = format!(r#"{{"expiration": "2026-11-24T02:00:00Z", "conditions": {conditions}}}"#);
         let policy = Policy::parse(&STANDARD.encode(text)).map_err(|error| error.code)?;
-        let fields: Vec<_> = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         policy.check(&fields, "files", Timestamp::from_secs(1_795_485_000)).map_err(|error| error.code)?;
         Ok(policy.length_range)
     }
@@ -180,7 +213,15 @@ mod tests {
 
     #[test]
     fn rubbish_is_refused() {
-        for bad in ["{}", "[1]", "[[]]", r#"[["eq", "key", "a"]]"#, r#"[["ne", "$key", "a"]]"#, r#"[{"key": 1}]"#, "["] {
+        for bad in [
+            "{}",
+            "[1]",
+            "[[]]",
+            r#"[["eq", "key", "a"]]"#,
+            r#"[["ne", "$key", "a"]]"#,
+            r#"[{"key": 1}]"#,
+            "[",
+        ] {
             assert_eq!(check(bad, &[]), Err(Code::InvalidPolicyDocument), "{bad}");
         }
         for bad in ["", "!", &STANDARD.encode("{}"), &"A".repeat(30_000)] {
@@ -190,7 +231,9 @@ mod tests {
 
     #[test]
     fn policies_expire() {
-        let policy = Policy::parse(&STANDARD.encode(r#"{"expiration": "2026-11-24T02:00:00Z", "conditions": []}"#)).unwrap();
+        let policy =
+            Policy::parse(&STANDARD.encode(r#"{"expiration": "2026-11-24T02:00:00Z", "conditions": []}"#))
+                .unwrap();
         assert!(policy.check(&[], "files", Timestamp::from_secs(1_795_485_601)).is_err());
     }
 }

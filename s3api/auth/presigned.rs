@@ -10,10 +10,16 @@ use crate::options::Options;
 use std::borrow::Cow;
 use types::Timestamp;
 
-pub(super) fn authenticate(head: &Head<'_>, options: &Options, keys: &SigningKeys, now: Timestamp) -> Result<Authenticated> {
+pub(super) fn authenticate(
+    head: &Head<'_>,
+    options: &Options,
+    keys: &SigningKeys,
+    now: Timestamp,
+) -> Result<Authenticated> {
     let parameters = Parameters::parse(head.query)?;
-    let scope = Scope::parse(&parameters.credential)
-        .map_err(|why| refusal::query_parameters(format!("Error parsing the X-Amz-Credential parameter; {why}")))?;
+    let scope = Scope::parse(&parameters.credential).map_err(|why| {
+        refusal::query_parameters(format!("Error parsing the X-Amz-Credential parameter; {why}"))
+    })?;
     parameters.check_time(&scope, now)?;
     let hash = payload_hash(head)?;
     let claim = Claim {
@@ -71,9 +77,19 @@ impl<'a> Parameters<'a> {
         if algorithm != v4::ALGORITHM {
             return Err(refusal::query_parameters("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
         }
-        let signed_at = date::parse_amz(&date)
-            .ok_or_else(|| refusal::query_parameters("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""))?;
-        Ok(Self { credential, date, signed_at, expires_secs: parse_expires(&expires)?, signed_headers, signature })
+        let signed_at = date::parse_amz(&date).ok_or_else(|| {
+            refusal::query_parameters(
+                "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"",
+            )
+        })?;
+        Ok(Self {
+            credential,
+            date,
+            signed_at,
+            expires_secs: parse_expires(&expires)?,
+            signed_headers,
+            signature,
+        })
     }
 
     fn check_time(&self, scope: &Scope<'_>, now: Timestamp) -> Result<()> {

@@ -16,11 +16,41 @@ use types::Timestamp;
 /// Parameters that name what is asked for, and so are signed; from the page above and from
 /// botocore's list.
 const SUBRESOURCES: [&str; 36] = [
-    "accelerate", "acl", "analytics", "cors", "defaultObjectAcl", "delete", "encryption", "inventory", "lifecycle",
-    "location", "logging", "metrics", "notification", "object-lock", "partNumber", "policy", "replication",
-    "requestPayment", "response-cache-control", "response-content-disposition", "response-content-encoding",
-    "response-content-language", "response-content-type", "response-expires", "restore", "select", "select-type",
-    "storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions",
+    "accelerate",
+    "acl",
+    "analytics",
+    "cors",
+    "defaultObjectAcl",
+    "delete",
+    "encryption",
+    "inventory",
+    "lifecycle",
+    "location",
+    "logging",
+    "metrics",
+    "notification",
+    "object-lock",
+    "partNumber",
+    "policy",
+    "replication",
+    "requestPayment",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+    "restore",
+    "select",
+    "select-type",
+    "storageClass",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "versioning",
+    "versions",
     "website",
 ];
 
@@ -33,9 +63,11 @@ pub(super) fn authenticate(head: &Head<'_>, options: &Options, now: Timestamp) -
     let credential = options.credentials.get(parameters.access_key.as_ref());
     let text = string_to_sign(head, &parameters.expires);
     let secret = credential.map_or("nobody", |credential| credential.secret.expose());
-    let right = constant_time::equal(hmac_sha1::sign(secret, &text).as_bytes(), parameters.signature.as_bytes());
+    let right =
+        constant_time::equal(hmac_sha1::sign(secret, &text).as_bytes(), parameters.signature.as_bytes());
     let credential = credential.ok_or_else(|| refusal::unknown_key(&parameters.access_key))?;
-    let in_query = query::pairs(head.query).any(|(name, _)| name.eq_ignore_ascii_case("x-amz-security-token"));
+    let in_query =
+        query::pairs(head.query).any(|(name, _)| name.eq_ignore_ascii_case("x-amz-security-token"));
     refuse_session_token(in_query || head.headers.contains_key("x-amz-security-token"))?;
     if !right {
         return Err(refusal::mismatch()
@@ -68,9 +100,11 @@ impl<'a> Parameters<'a> {
         };
         let (access_key, signature, expires) = (get("AWSAccessKeyId")?, get("Signature")?, get("Expires")?);
         let digits = !expires.is_empty() && expires.bytes().all(|byte| byte.is_ascii_digit());
-        let expires_at = expires.parse().ok().filter(|_| digits).ok_or_else(|| {
-            denied("Invalid date (should be seconds since epoch)")
-        })?;
+        let expires_at = expires
+            .parse()
+            .ok()
+            .filter(|_| digits)
+            .ok_or_else(|| denied("Invalid date (should be seconds since epoch)"))?;
         Ok(Self { access_key, signature, expires, expires_at })
     }
 
@@ -112,10 +146,12 @@ fn string_to_sign(head: &Head<'_>, expires: &str) -> Vec<u8> {
 }
 
 fn amz_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
-    let mut names: Vec<&str> = headers.keys().map(http::HeaderName::as_str).filter(|name| name.starts_with("x-amz-")).collect();
+    let mut names: Vec<&str> =
+        headers.keys().map(http::HeaderName::as_str).filter(|name| name.starts_with("x-amz-")).collect();
     names.sort_unstable();
     for name in names {
-        let values: Vec<&[u8]> = headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
+        let values: Vec<&[u8]> =
+            headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
         out.extend_from_slice(name.as_bytes());
         out.push(b':');
         out.extend_from_slice(&values.join(b",".as_slice()));

@@ -14,7 +14,8 @@ pub(super) fn one_mechanism() -> S3Error {
 }
 
 pub(super) fn unsupported_authorization() -> S3Error {
-    S3Error::new(Code::InvalidArgument, "Unsupported Authorization Type").with("ArgumentName", "Authorization")
+    S3Error::new(Code::InvalidArgument, "Unsupported Authorization Type")
+        .with("ArgumentName", "Authorization")
 }
 
 /// Version 2 where it is switched off.
@@ -38,10 +39,13 @@ pub(super) fn date_missing() -> S3Error {
 }
 
 pub(super) fn skewed(signed: u64, now: Timestamp) -> S3Error {
-    S3Error::new(Code::RequestTimeTooSkewed, "The difference between the request time and the current time is too large.")
-        .with("RequestTime", date::format_amz(signed))
-        .with("ServerTime", date::iso(now.secs()))
-        .with("MaxAllowedSkewMilliseconds", (date::MAX_SKEW_SECS * 1000).to_string())
+    S3Error::new(
+        Code::RequestTimeTooSkewed,
+        "The difference between the request time and the current time is too large.",
+    )
+    .with("RequestTime", date::format_amz(signed))
+    .with("ServerTime", date::iso(now.secs()))
+    .with("MaxAllowedSkewMilliseconds", (date::MAX_SKEW_SECS * 1000).to_string())
 }
 
 pub(super) fn not_valid_yet(from: u64, now: Timestamp) -> S3Error {
@@ -57,8 +61,11 @@ pub(super) fn expired(at: u64, now: Timestamp) -> S3Error {
 }
 
 pub(super) fn unknown_key(access_key: &str) -> S3Error {
-    S3Error::new(Code::InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
-        .with("AWSAccessKeyId", access_key)
+    S3Error::new(
+        Code::InvalidAccessKeyId,
+        "The AWS Access Key Id you provided does not exist in our records.",
+    )
+    .with("AWSAccessKeyId", access_key)
 }
 
 pub(super) fn headers_not_signed(names: &str) -> S3Error {

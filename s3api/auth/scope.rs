@@ -23,7 +23,9 @@ impl<'a> Scope<'a> {
         let (Some(terminator), Some(service), Some(region), Some(day), Some(access_key)) =
             (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err("the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".");
+            return Err(
+                "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
+            );
         };
         if terminator != "aws4_request" {
             return Err("incorrect terminal. This endpoint uses \"aws4_request\".");
@@ -31,7 +33,9 @@ impl<'a> Scope<'a> {
         if service != "s3" {
             return Err("incorrect service. This endpoint belongs to \"s3\".");
         }
-        let midnight = date::parse_day(day).ok_or("incorrect date format. This date in the credential must be in the format \"yyyyMMdd\".")?;
+        let midnight = date::parse_day(day).ok_or(
+            "incorrect date format. This date in the credential must be in the format \"yyyyMMdd\".",
+        )?;
         if access_key.is_empty() || region.is_empty() {
             return Err("the access key or the region is empty.");
         }
@@ -54,7 +58,13 @@ mod tests {
 
     #[test]
     fn five_parts_are_needed() {
-        for bad in ["", "a", "a/20261124/s3/aws4_request", "/20261124/eu/s3/aws4_request", "a/2026/eu/s3/aws4_request"] {
+        for bad in [
+            "",
+            "a",
+            "a/20261124/s3/aws4_request",
+            "/20261124/eu/s3/aws4_request",
+            "a/2026/eu/s3/aws4_request",
+        ] {
             assert!(Scope::parse(bad).is_err(), "{bad}");
         }
     }

@@ -43,7 +43,8 @@ impl Request {
     fn signature(&self, signed_headers: &str, payload: &str) -> String {
         let text = format!("{ACCESS_KEY}/20261124/eu/s3/aws4_request");
         let scope = Scope::parse(&text).unwrap();
-        let canonical = canonical::request(&self.head(), &Signed { headers: signed_headers, payload, host: None });
+        let canonical =
+            canonical::request(&self.head(), &Signed { headers: signed_headers, payload, host: None });
         let mut to_sign = format!("AWS4-HMAC-SHA256\n20261124T015000Z\n{}\n", scope.scope);
         v4::push_hex(&Sha256::digest(&canonical), &mut to_sign);
         SigningKeys::new().get(Some(&testing::credential()), &scope).sign(to_sign.as_bytes())
@@ -77,7 +78,8 @@ impl Request {
         let text = "PUT\n\ntext/plain\n1795485300\nx-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-meta-a:b\n/app1-files/a%20b?partNumber=1&uploadId=2";
         let signature = hmac_sha1::sign(testing::SECRET, text.as_bytes());
         let signature = percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
-        self.query.push_str(&format!("&AWSAccessKeyId={ACCESS_KEY}&Expires=1795485300&Signature={signature}"));
+        self.query
+            .push_str(&format!("&AWSAccessKeyId={ACCESS_KEY}&Expires=1795485300&Signature={signature}"));
         self
     }
 
@@ -105,12 +107,26 @@ fn each_part_of_a_signed_request_counts() {
     assert_eq!(changed(&request, |r| r.query.push_str("&acl")), mismatch);
     assert_eq!(changed(&request, |r| r.query.clear()), mismatch);
     for name in ["host", "content-type", "x-amz-meta-a"] {
-        assert_eq!(changed(&request, |r| drop(r.headers.insert(name, "x".parse().unwrap()))), mismatch, "{name}");
+        assert_eq!(
+            changed(&request, |r| drop(r.headers.insert(name, "x".parse().unwrap()))),
+            mismatch,
+            "{name}"
+        );
         assert_eq!(changed(&request, |r| drop(r.headers.remove(name))), mismatch, "{name}");
-        assert_eq!(changed(&request, |r| assert!(r.headers.append(name, "x".parse().unwrap()))), mismatch, "{name}");
+        assert_eq!(
+            changed(&request, |r| assert!(r.headers.append(name, "x".parse().unwrap()))),
+            mismatch,
+            "{name}"
+        );
     }
-    assert_eq!(changed(&request, |r| drop(r.headers.insert("x-amz-acl", "x".parse().unwrap()))), Some(Code::AccessDenied));
-    assert_eq!(changed(&request, |r| assert!(r.headers.append("authorization", "x".parse().unwrap()))), Some(Code::InvalidArgument));
+    assert_eq!(
+        changed(&request, |r| drop(r.headers.insert("x-amz-acl", "x".parse().unwrap()))),
+        Some(Code::AccessDenied)
+    );
+    assert_eq!(
+        changed(&request, |r| assert!(r.headers.append("authorization", "x".parse().unwrap()))),
+        Some(Code::InvalidArgument)
+    );
 }
 
 #[test]
@@ -118,11 +134,15 @@ fn each_byte_of_path_and_authorization_counts() {
     for request in [Request::new().sign(), Request::new().presign(), Request::new().presign_v2()] {
         assert_eq!(request.judge(), None);
         for at in 1..request.path.len() {
-            let change = |r: &mut Request| r.path.replace_range(at..=at, if &r.path[at..=at] == "x" { "y" } else { "x" });
+            let change = |r: &mut Request| {
+                r.path.replace_range(at..=at, if &r.path[at..=at] == "x" { "y" } else { "x" })
+            };
             assert_eq!(changed(&request, change), Some(Code::SignatureDoesNotMatch));
         }
         for at in 0..request.query.len() {
-            let change = |r: &mut Request| r.query.replace_range(at..=at, if &r.query[at..=at] == "7" { "6" } else { "7" });
+            let change = |r: &mut Request| {
+                r.query.replace_range(at..=at, if &r.query[at..=at] == "7" { "6" } else { "7" })
+            };
             assert!(changed(&request, change).is_some(), "{at} of {}", request.query);
         }
     }
@@ -131,14 +151,21 @@ fn each_byte_of_path_and_authorization_counts() {
     for at in 0..text.len() {
         let mut other = text.clone();
         other.replace_range(at..=at, if &text[at..=at] == "7" { "6" } else { "7" });
-        assert!(changed(&request, |r| drop(r.headers.insert("authorization", other.parse().unwrap()))).is_some(), "{other}");
+        assert!(
+            changed(&request, |r| drop(r.headers.insert("authorization", other.parse().unwrap()))).is_some(),
+            "{other}"
+        );
     }
 }
 
 #[test]
 fn each_digit_of_date_and_hash_counts() {
     let request = Request::new().sign();
-    for (name, other) in [("x-amz-date", "20261124T015001Z"), ("x-amz-date", "20261123T015000Z"), ("x-amz-content-sha256", &"0".repeat(64))] {
+    for (name, other) in [
+        ("x-amz-date", "20261124T015001Z"),
+        ("x-amz-date", "20261123T015000Z"),
+        ("x-amz-content-sha256", &"0".repeat(64)),
+    ] {
         assert!(changed(&request, |r| drop(r.headers.insert(name, other.parse().unwrap()))).is_some());
     }
 }
@@ -156,7 +183,10 @@ fn signatures_end() {
         assert_eq!(code(&request, late(301)), Some(Code::AccessDenied));
     }
     assert_eq!(code(&Request::new().presign(), NOW.saturating_sub_ms(901_000)), Some(Code::AccessDenied));
-    assert_eq!(code(&Request::new().presign_v2(), NOW.saturating_sub_ms(604_800_000)), Some(Code::AccessDenied));
+    assert_eq!(
+        code(&Request::new().presign_v2(), NOW.saturating_sub_ms(604_800_000)),
+        Some(Code::AccessDenied)
+    );
 }
 
 #[test]
@@ -229,7 +259,9 @@ fn nothing_secret_is_shown() {
     request.headers.insert("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD".parse().unwrap());
     let request = request.sign();
     let signature = request.headers["authorization"].to_str().unwrap().rsplit('=').next().unwrap().to_owned();
-    let Ok(Access::Signed(who)) = request.judge_with(&testing::options(), NOW) else { panic!("it is signed") };
+    let Ok(Access::Signed(who)) = request.judge_with(&testing::options(), NOW) else {
+        panic!("it is signed")
+    };
     let shown = format!("{who:?}");
     assert!(!shown.contains(testing::SECRET) && !shown.contains(&signature), "{shown}");
 }

@@ -38,7 +38,12 @@ pub(super) fn verify(head: &Head<'_>, claim: &Claim<'_>, options: &Options, key:
 }
 
 /// The same work for a key nobody has, so that the time taken does not tell.
-pub(super) fn refuse_unknown(head: &Head<'_>, claim: &Claim<'_>, options: &Options, keys: &SigningKeys) -> S3Error {
+pub(super) fn refuse_unknown(
+    head: &Head<'_>,
+    claim: &Claim<'_>,
+    options: &Options,
+    keys: &SigningKeys,
+) -> S3Error {
     let work = verify(head, claim, options, &keys.get(None, &claim.scope));
     std::hint::black_box(&work);
     refusal::unknown_key(claim.scope.access_key)

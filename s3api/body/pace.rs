@@ -48,7 +48,10 @@ impl Pace {
     }
 
     /// No clock is read and no timer made when data is there already.
-    async fn next_frame<B>(&mut self, incoming: &mut B) -> Result<Option<std::result::Result<Frame<Bytes>, B::Error>>>
+    async fn next_frame<B>(
+        &mut self,
+        incoming: &mut B,
+    ) -> Result<Option<std::result::Result<Frame<Bytes>, B::Error>>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -58,7 +61,8 @@ impl Pace {
         loop {
             let left = self.timeout.saturating_sub(self.waited);
             let since = Instant::now();
-            let frame = tokio::time::timeout(left, poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx))).await;
+            let frame =
+                tokio::time::timeout(left, poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx))).await;
             self.waited += since.elapsed();
             if self.waited >= self.timeout {
                 self.end_window()?;

@@ -55,7 +55,8 @@ impl Promise {
             Framing::Plain => plain_length(headers)?,
             _ => Some(decoded_length(headers)?),
         };
-        let promised = Promised { size, content_md5: content_md5(headers)?, payload_sha256, ..Promised::default() };
+        let promised =
+            Promised { size, content_md5: content_md5(headers)?, payload_sha256, ..Promised::default() };
         Ok(Self { promised, framing })
     }
 }
@@ -132,7 +133,9 @@ fn length_missing() -> S3Error {
 
 fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>> {
     let mut values = headers.get_all("content-md5").iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     let decoded = STANDARD.decode(value.as_bytes().trim_ascii()).ok().and_then(|bytes| bytes.try_into().ok());
     match (decoded, values.next()) {
         (Some(md5), None) => Ok(Some(md5)),
@@ -144,9 +147,13 @@ fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>> {
 fn checksum(headers: &HeaderMap) -> Result<Option<Checksum>> {
     let is_checksum = |name: &str| name.starts_with(CHECKSUM_PREFIX) && !NO_CHECKSUMS.contains(&name);
     let mut given = headers.iter().filter(|(name, _)| is_checksum(name.as_str()));
-    let Some((name, value)) = given.next() else { return Ok(None) };
+    let Some((name, value)) = given.next() else {
+        return Ok(None);
+    };
     if given.next().is_some() {
-        return Err(invalid("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."));
+        return Err(invalid(
+            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+        ));
     }
     let algorithm = Algorithm::from_header(name.as_str())
         .ok_or_else(|| invalid("The algorithm type you specified in x-amz-checksum- header is invalid."))?;
@@ -157,7 +164,9 @@ fn checksum(headers: &HeaderMap) -> Result<Option<Checksum>> {
 /// The checksum that comes behind the body; a trailer of any other kind is not supported.
 fn announced_trailer(headers: &HeaderMap) -> Result<Option<Algorithm>> {
     let mut values = headers.get_all(TRAILER).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     let algorithm = value.to_str().ok().and_then(|name| Algorithm::from_header(name.trim()));
     match (algorithm, values.next()) {
         (Some(algorithm), None) => Ok(Some(algorithm)),
@@ -179,7 +188,9 @@ fn check_sdk_algorithm(headers: &HeaderMap, sent: Option<Algorithm>) -> Result<(
 }
 
 fn named_algorithm(headers: &HeaderMap, name: &'static str) -> Result<Option<Algorithm>> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
     let algorithm = value.to_str().ok().and_then(Algorithm::from_name);
     algorithm.map(Some).ok_or_else(|| invalid(format!("Value for {name} header is invalid.")))
 }

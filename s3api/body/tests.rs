@@ -45,7 +45,10 @@ fn plain_bodies() {
     assert_eq!(read(&[("content-length", "6")], "hello"), Err(Code::IncompleteBody));
     assert_eq!(read(&[("content-length", "4")], "hello"), Err(Code::IncompleteBody));
     assert_eq!(read(&[("content-length", "1001")], "hello"), Err(Code::MaxMessageLengthExceeded));
-    assert_eq!(read(&[("transfer-encoding", "chunked")], &"a".repeat(1001)), Err(Code::MaxMessageLengthExceeded));
+    assert_eq!(
+        read(&[("transfer-encoding", "chunked")], &"a".repeat(1001)),
+        Err(Code::MaxMessageLengthExceeded)
+    );
 }
 
 #[test]
@@ -104,8 +107,14 @@ fn chunked_bodies() {
     assert_eq!(read(&[CHUNKED, length, ("x-amz-trailer", "x-amz-meta-a")], text), Err(Code::InvalidRequest));
     let header = ("x-amz-checksum-crc32", "NhCmhg==");
     assert!(read(&[CHUNKED, length, trailer, header], text).is_ok());
-    assert_eq!(read(&[CHUNKED, length, trailer, ("x-amz-checksum-crc32", "AAAAAA==")], text), Err(Code::BadDigest));
-    assert_eq!(read(&[CHUNKED, length, trailer, ("x-amz-checksum-crc32c", "mnG7TA==")], text), Err(Code::InvalidRequest));
+    assert_eq!(
+        read(&[CHUNKED, length, trailer, ("x-amz-checksum-crc32", "AAAAAA==")], text),
+        Err(Code::BadDigest)
+    );
+    assert_eq!(
+        read(&[CHUNKED, length, trailer, ("x-amz-checksum-crc32c", "mnG7TA==")], text),
+        Err(Code::InvalidRequest)
+    );
     let signed = ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
     assert_eq!(read(&[signed, length], text), Err(Code::InvalidRequest));
 }
@@ -153,7 +162,10 @@ impl Body for Slow {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
         self.polled = true;
         if self.sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
@@ -177,7 +189,9 @@ fn slow(frames: usize, wait_ms: u64, limits: BodyLimits) -> std::result::Result<
 #[test]
 fn opening_does_not_poll() {
     run(async {
-        let (source, _) = open_body(&headers(&[("content-length", "0")]), None, Slow::new([], Duration::ZERO), LIMITS).unwrap();
+        let (source, _) =
+            open_body(&headers(&[("content-length", "0")]), None, Slow::new([], Duration::ZERO), LIMITS)
+                .unwrap();
         assert!(!source.incoming.polled);
     });
 }
@@ -186,7 +200,10 @@ fn opening_does_not_poll() {
 fn progress_counts_and_not_total_time() {
     let limits = BodyLimits { timeout: Duration::from_millis(100), min_bytes_per_second: 100 };
     assert_eq!(slow(30, 10, limits).unwrap().len(), 300);
-    assert_eq!(slow(30, 10, BodyLimits { min_bytes_per_second: 10_000, ..limits }), Err(Code::RequestTimeout));
+    assert_eq!(
+        slow(30, 10, BodyLimits { min_bytes_per_second: 10_000, ..limits }),
+        Err(Code::RequestTimeout)
+    );
     assert_eq!(slow(2, 300, limits), Err(Code::RequestTimeout));
 }
 
@@ -205,7 +222,8 @@ fn a_broken_connection_is_an_incomplete_body() {
 #[test]
 fn errors_survive_the_store() {
     let error = run(async {
-        let (mut source, _) = open_body(&headers(&[("content-length", "9")]), None, full("hello"), LIMITS).unwrap();
+        let (mut source, _) =
+            open_body(&headers(&[("content-length", "9")]), None, full("hello"), LIMITS).unwrap();
         source.next().await.unwrap();
         source.next().await.unwrap_err()
     });

@@ -27,7 +27,10 @@ pub fn document(bytes: Bytes) -> Response<ResponseBody> {
 
 /// Work that makes a document. It keeps a connection alive that it takes long to answer, as S3
 /// does (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>).
-pub async fn slow(call: &Call<'_>, work: impl Future<Output = Result<xml::Writer>> + Send + 'static) -> Reply {
+pub async fn slow(
+    call: &Call<'_>,
+    work: impl Future<Output = Result<xml::Writer>> + Send + 'static,
+) -> Reply {
     let mut work: Pin<Box<dyn Future<Output = Result<xml::Writer>> + Send>> = Box::pin(work);
     if let Ok(done) = tokio::time::timeout(PATIENCE, &mut work).await {
         return Ok(document(done?.into_bytes()));

@@ -76,9 +76,7 @@ impl<'a> Call<'a> {
     pub fn require_body_digest(&self) -> Result<()> {
         let digest = |name: &HeaderName| {
             let name = name.as_str();
-            name == "content-md5"
-                || types::Algorithm::from_header(name).is_some()
-                || name == "x-amz-trailer"
+            name == "content-md5" || types::Algorithm::from_header(name).is_some() || name == "x-amz-trailer"
         };
         if self.headers.keys().any(digest) {
             return Ok(());

@@ -59,9 +59,9 @@ fn location(call: &Call<'_>) -> String {
 
 fn object_size(call: &Call<'_>) -> Result<Option<u64>> {
     let text = call.header("x-amz-mp-object-size");
-    text.map(|text| text.parse()).transpose().map_err(|_| {
-        S3Error::new(Code::InvalidRequest, "Value for x-amz-mp-object-size header is invalid.")
-    })
+    text.map(|text| text.parse())
+        .transpose()
+        .map_err(|_| S3Error::new(Code::InvalidRequest, "Value for x-amz-mp-object-size header is invalid."))
 }
 
 /// `x-amz-checksum-*`: the whole object's; a composite one may have its `-N`.
@@ -118,7 +118,10 @@ fn part_checksum(element: &Element, number: u16) -> Result<Option<Checksum>> {
         let checksum = Checksum::from_base64(algorithm, text);
         return checksum.map(Some).ok_or_else(|| StoreError::InvalidPart { number }.into());
     }
-    Ok(None)
+    match element.children.iter().any(|child| child.name.starts_with("Checksum")) {
+        true => Err(headers::unsupported_algorithm()),
+        false => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -135,8 +138,16 @@ mod tests {
 
     #[test]
     fn every_spelling_of_an_etag() {
-        for etag in [HEX.to_owned(), format!("\"{HEX}\""), format!("&quot;{HEX}&quot;"), format!("&#34;{HEX}&#34;"), format!("\n {HEX} ")] {
-            let document = format!("<CompleteMultipartUpload xmlns=\"x\">\n<Part><ETag>{etag}</ETag>\n<PartNumber> 2 </PartNumber></Part></CompleteMultipartUpload>");
+        for etag in [
+            HEX.to_owned(),
+            format!("\"{HEX}\""),
+            format!("&quot;{HEX}&quot;"),
+            format!("&#34;{HEX}&#34;"),
+            format!("\n {HEX} "),
+        ] {
+            let document = format!(
+                "<CompleteMultipartUpload xmlns=\"x\">\n<Part><ETag>{etag}</ETag>\n<PartNumber> 2 </PartNumber></Part></CompleteMultipartUpload>"
+            );
             let parts = parse(document.as_bytes()).unwrap();
             assert_eq!(parts[0].etag, ETag::parse(HEX), "{etag}");
             assert_eq!(parts[0].number, 2);
@@ -145,7 +156,9 @@ mod tests {
 
     #[test]
     fn bad_lists() {
-        let part = |number: &str, etag: &str| format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
+        let part = |number: &str, etag: &str| {
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
+        };
         assert_eq!(code(&part("1", "foreign")), Ok(1));
         assert_eq!(code(""), Err(Code::MalformedXML));
         assert_eq!(code("<Part><PartNumber>1</PartNumber></Part>"), Err(Code::MalformedXML));
@@ -159,9 +172,14 @@ mod tests {
 
     #[test]
     fn checksums_of_parts() {
-        let part = |sum: &str| format!("<Part><PartNumber>1</PartNumber><ETag>{HEX}</ETag><ChecksumCRC32>{sum}</ChecksumCRC32></Part>");
+        let part = |sum: &str| {
+            format!(
+                "<Part><PartNumber>1</PartNumber><ETag>{HEX}</ETag><ChecksumCRC32>{sum}</ChecksumCRC32></Part>"
+            )
+        };
         assert_eq!(code(&part("NhCmhg==")), Ok(1));
         assert_eq!(code(&part("x")), Err(Code::InvalidPart));
+        assert_eq!(code(&part("NhCmhg==").replace("CRC32", "SHA512")), Err(Code::InvalidRequest));
     }
 
     #[test]

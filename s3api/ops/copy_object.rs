@@ -74,7 +74,9 @@ pub async fn open_source(call: &Call<'_>) -> Result<OpenObject> {
         ReadVerdict::Send => Ok(source),
         ReadVerdict::NotModified => Err(precondition_failed("x-amz-copy-source-If-None-Match")),
         ReadVerdict::PreconditionFailed("If-Match") => Err(precondition_failed("x-amz-copy-source-If-Match")),
-        ReadVerdict::PreconditionFailed(_) => Err(precondition_failed("x-amz-copy-source-If-Unmodified-Since")),
+        ReadVerdict::PreconditionFailed(_) => {
+            Err(precondition_failed("x-amz-copy-source-If-Unmodified-Since"))
+        }
     }
 }
 
@@ -97,7 +99,10 @@ impl Wish {
         let replaces_tags = directive(call, "x-amz-tagging-directive")?;
         let asked = headers::object_headers(call.headers)?;
         Ok(Self {
-            storage_class: call.headers.contains_key(headers::STORAGE_CLASS).then(|| asked.storage_class.clone()),
+            storage_class: call
+                .headers
+                .contains_key(headers::STORAGE_CLASS)
+                .then(|| asked.storage_class.clone()),
             redirect: asked.website_redirect_location.clone(),
             tags: replaces_tags.then(|| asked.tags.clone()),
             replaced: replaces.then_some(asked),
@@ -107,8 +112,10 @@ impl Wish {
     }
 
     fn changes_nothing(&self, destination: &Key, source: &Key, object: &Object) -> bool {
-        let class_stays = self.storage_class.as_ref().is_none_or(|class| *class == object.headers.storage_class);
-        let sum_stays = self.algorithm.is_none_or(|wanted| object.checksum.is_some_and(|sum| sum.algorithm() == wanted));
+        let class_stays =
+            self.storage_class.as_ref().is_none_or(|class| *class == object.headers.storage_class);
+        let sum_stays =
+            self.algorithm.is_none_or(|wanted| object.checksum.is_some_and(|sum| sum.algorithm() == wanted));
         destination == source
             && self.replaced.is_none()
             && self.tags.is_none()
@@ -130,7 +137,11 @@ impl Wish {
         if source.website_redirect_location == self.redirect && source.storage_class == class {
             return None;
         }
-        Some(ObjectHeaders { website_redirect_location: self.redirect.clone(), storage_class: class, ..source.clone() })
+        Some(ObjectHeaders {
+            website_redirect_location: self.redirect.clone(),
+            storage_class: class,
+            ..source.clone()
+        })
     }
 }
 

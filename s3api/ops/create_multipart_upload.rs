@@ -23,7 +23,10 @@ pub async fn create_multipart_upload(call: &Call<'_>) -> Reply {
     let mut response = answer::document(xml.finish(ROOT).into_bytes());
     if let Some((algorithm, kind)) = checksum {
         let out = response.headers_mut();
-        out.insert(HeaderName::from_static("x-amz-checksum-algorithm"), HeaderValue::from_static(algorithm.name()));
+        out.insert(
+            HeaderName::from_static("x-amz-checksum-algorithm"),
+            HeaderValue::from_static(algorithm.name()),
+        );
         out.insert(HeaderName::from_static("x-amz-checksum-type"), HeaderValue::from_static(kind.name()));
     }
     Ok(response)
@@ -74,9 +77,13 @@ mod tests {
         assert_eq!(of("crc32", ""), Ok(Some((Algorithm::Crc32, Composite))));
         assert_eq!(of("CRC64NVME", ""), Ok(Some((Algorithm::Crc64Nvme, FullObject))));
         assert_eq!(of("CRC32C", "full_object"), Ok(Some((Algorithm::Crc32c, FullObject))));
-        for (algorithm, kind) in
-            [("", "COMPOSITE"), ("CRC64NVME", "COMPOSITE"), ("SHA1", "FULL_OBJECT"), ("MD5", ""), ("CRC32", "x")]
-        {
+        for (algorithm, kind) in [
+            ("", "COMPOSITE"),
+            ("CRC64NVME", "COMPOSITE"),
+            ("SHA1", "FULL_OBJECT"),
+            ("MD5", ""),
+            ("CRC32", "x"),
+        ] {
             assert_eq!(of(algorithm, kind), Err(Code::InvalidRequest), "{algorithm} {kind}");
         }
     }

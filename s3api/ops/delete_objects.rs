@@ -137,7 +137,13 @@ mod tests {
         let codes: Vec<_> = batch.entries.iter().map(|e| e.request.as_ref().err().map(|e| e.code)).collect();
         assert_eq!(
             codes,
-            [None, Some(Code::KeyTooLongError), Some(Code::NotImplemented), Some(Code::NotImplemented), Some(Code::UserKeyMustBeSpecified)]
+            [
+                None,
+                Some(Code::KeyTooLongError),
+                Some(Code::NotImplemented),
+                Some(Code::NotImplemented),
+                Some(Code::UserKeyMustBeSpecified)
+            ]
         );
         assert_eq!(batch.entries[0].request.as_ref().unwrap().if_match, Some(ETagMatch::OneOf(vec![])));
     }

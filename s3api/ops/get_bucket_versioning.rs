@@ -5,5 +5,7 @@ use super::{Reply, answer};
 use crate::xml::Writer;
 
 pub fn get_bucket_versioning() -> Reply {
-    Ok(answer::document(Writer::new("VersioningConfiguration", 64).finish("VersioningConfiguration").into_bytes()))
+    Ok(answer::document(
+        Writer::new("VersioningConfiguration", 64).finish("VersioningConfiguration").into_bytes(),
+    ))
 }

@@ -51,7 +51,8 @@ impl<'a> Asked<'a> {
                 "Cannot specify both Range header and partNumber query parameter",
             ));
         }
-        let checksum = call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"));
+        let checksum =
+            call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"));
         Ok(Self { part, overrides: overrides(call)?, range, checksum })
     }
 }
@@ -59,7 +60,11 @@ impl<'a> Asked<'a> {
 pub fn part_number(text: &str) -> Result<u16> {
     let number = text.parse().ok().filter(|number| (1..=MAX_PARTS).contains(number));
     number.ok_or_else(|| {
-        S3Error::invalid_argument("Part number must be an integer between 1 and 10000, inclusive", "partNumber", text)
+        S3Error::invalid_argument(
+            "Part number must be an integer between 1 and 10000, inclusive",
+            "partNumber",
+            text,
+        )
     })
 }
 
@@ -77,7 +82,10 @@ fn overrides(call: &Call<'_>) -> Result<Vec<(HeaderName, HeaderValue)>> {
             ));
         }
         let text = HeaderValue::from_bytes(value.as_bytes());
-        found.push((header, text.map_err(|_| S3Error::invalid_argument("Header value cannot be represented", name, ""))?));
+        found.push((
+            header,
+            text.map_err(|_| S3Error::invalid_argument("Header value cannot be represented", name, ""))?,
+        ));
     }
     Ok(found)
 }
@@ -102,7 +110,8 @@ pub fn head(call: &Call<'_>, asked: &Asked<'_>, object: &Object, parts: &[Object
         ReadVerdict::PreconditionFailed(header) => return Err(precondition_failed(header)),
     }
     let chosen = choose(call, asked, object, parts)?;
-    let mut response = answer::empty(if chosen.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
+    let mut response =
+        answer::empty(if chosen.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
     let out = response.headers_mut();
     common(object, out);
     headers::put_object_headers(&object.headers, out);
@@ -165,10 +174,12 @@ fn choose(call: &Call<'_>, asked: &Asked<'_>, object: &Object, parts: &[ObjectPa
     match range::parse(text, object.size) {
         Ranged::Whole => Ok(whole),
         Ranged::Part(range) => Ok(Chosen { range, partial: true }),
-        Ranged::Unsatisfiable => Err(S3Error::new(Code::InvalidRange, "The requested range is not satisfiable")
-            .with("RangeRequested", text.as_ref())
-            .with("ActualObjectSize", object.size.to_string())
-            .header("content-range", format!("bytes */{}", object.size))),
+        Ranged::Unsatisfiable => {
+            Err(S3Error::new(Code::InvalidRange, "The requested range is not satisfiable")
+                .with("RangeRequested", text.as_ref())
+                .with("ActualObjectSize", object.size.to_string())
+                .header("content-range", format!("bytes */{}", object.size)))
+        }
     }
 }
 
@@ -184,7 +195,8 @@ fn part_range(number: u16, size: u64, parts: &[ObjectPart]) -> Result<ByteRange>
             .with("ActualPartCount", parts.len().max(1).to_string())
     })?;
     let start = parts.iter().take(index).map(|part| part.size).sum::<u64>();
-    ByteRange::new(start, start + part.size).ok_or_else(|| StoreError::Corrupt("part layout".to_owned()).into())
+    ByteRange::new(start, start + part.size)
+        .ok_or_else(|| StoreError::Corrupt("part layout".to_owned()).into())
 }
 
 fn content_range(range: ByteRange, size: u64) -> HeaderValue {
@@ -198,7 +210,8 @@ mod tests {
     use super::*;
 
     fn parts(sizes: &[u64]) -> Vec<ObjectPart> {
-        let part = |(i, size): (usize, &u64)| ObjectPart { number: i as u16 + 1, size: *size, checksum: None };
+        let part =
+            |(i, size): (usize, &u64)| ObjectPart { number: i as u16 + 1, size: *size, checksum: None };
         sizes.iter().enumerate().map(part).collect()
     }
 

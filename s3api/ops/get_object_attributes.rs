@@ -99,7 +99,11 @@ impl Wanted {
                     "ObjectSize" => wanted.size = true,
                     "" => {}
                     other => {
-                        return Err(S3Error::invalid_argument("Invalid attribute name specified.", ATTRIBUTES, other));
+                        return Err(S3Error::invalid_argument(
+                            "Invalid attribute name specified.",
+                            ATTRIBUTES,
+                            other,
+                        ));
                     }
                 }
             }
@@ -146,7 +150,8 @@ mod tests {
             let bytes = xml.finish("R").into_bytes();
             let root = crate::xml::parse(&bytes, "R").unwrap();
             let list = root.all("ObjectParts").next().unwrap().clone();
-            let numbers: Vec<_> = list.all("Part").map(|p| p.text_of("PartNumber").unwrap().to_owned()).collect();
+            let numbers: Vec<_> =
+                list.all("Part").map(|p| p.text_of("PartNumber").unwrap().to_owned()).collect();
             let text = |name: &str| list.text_of(name).unwrap().to_owned();
             (numbers.join(","), text("IsTruncated"), text("NextPartNumberMarker"), text("PartsCount"))
         };

@@ -54,7 +54,11 @@ pub fn part_marker(name: &'static str, value: Option<&str>) -> Result<u16> {
         return Ok(0);
     };
     let number: i32 = text.parse().ok().filter(|number| *number >= 0).ok_or_else(|| {
-        S3Error::invalid_argument(format!("Provided {name} not an integer or within integer range"), name, text)
+        S3Error::invalid_argument(
+            format!("Provided {name} not an integer or within integer range"),
+            name,
+            text,
+        )
     })?;
     Ok(u16::try_from(number).unwrap_or(u16::MAX))
 }

@@ -19,9 +19,11 @@ impl Names {
         match call.query.get("encoding-type") {
             None | Some("") => Ok(Self { url: false }),
             Some("url") => Ok(Self { url: true }),
-            Some(other) => {
-                Err(S3Error::invalid_argument("Invalid Encoding Method specified in Request", "encoding-type", other))
-            }
+            Some(other) => Err(S3Error::invalid_argument(
+                "Invalid Encoding Method specified in Request",
+                "encoding-type",
+                other,
+            )),
         }
     }
 
@@ -120,7 +122,11 @@ mod tests {
             ("a--", "", Some("--"), true),
             ("a/", "a/", Some("/"), false),
         ] {
-            assert_eq!(as_group(marker, prefix, delimiter).is_some(), expected, "{marker} {prefix} {delimiter:?}");
+            assert_eq!(
+                as_group(marker, prefix, delimiter).is_some(),
+                expected,
+                "{marker} {prefix} {delimiter:?}"
+            );
         }
     }
 }

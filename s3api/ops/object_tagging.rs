@@ -43,7 +43,8 @@ pub fn parse(document: &[u8]) -> Result<Tags> {
     let (Some(set), None) = (sets.next(), sets.next()) else {
         return Err(xml::malformed());
     };
-    let pairs = set.all("Tag").map(|tag| Ok((tag.text_of("Key")?.to_owned(), tag.text_of("Value")?.to_owned())));
+    let pairs =
+        set.all("Tag").map(|tag| Ok((tag.text_of("Key")?.to_owned(), tag.text_of("Value")?.to_owned())));
     Tags::new(pairs.collect::<Result<Vec<_>>>()?).map_err(headers::tag_error)
 }
 

@@ -87,7 +87,8 @@ fn object_headers(fields: &[(String, String)]) -> Result<ObjectHeaders> {
     let mut map = HeaderMap::new();
     for (name, value) in fields {
         let name = if name.eq_ignore_ascii_case("acl") { "x-amz-acl" } else { name.as_str() };
-        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) else {
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes()))
+        else {
             continue;
         };
         map.append(name, value);
@@ -136,7 +137,9 @@ impl<P: Pieces> Upload<P> {
         let piece = self.file.next_piece().await?;
         self.seen += piece.as_ref().map_or(0, |piece| piece.len() as u64);
         match self.length {
-            Some((_, max)) if self.seen > max => Err(store::StoreError::TooLarge { size: self.seen, max }.into()),
+            Some((_, max)) if self.seen > max => {
+                Err(store::StoreError::TooLarge { size: self.seen, max }.into())
+            }
             Some((min, _)) if piece.is_none() && self.seen < min => Err(S3Error::new(
                 Code::EntityTooSmall,
                 "Your proposed upload is smaller than the minimum allowed size",
@@ -154,7 +157,13 @@ impl<P: Pieces> Source for Upload<P> {
     }
 }
 
-fn success(post: &Post<'_>, fields: &[(String, String)], bucket: &Bucket, key: &Key, written: &Written) -> Reply {
+fn success(
+    post: &Post<'_>,
+    fields: &[(String, String)],
+    bucket: &Bucket,
+    key: &Key,
+    written: &Written,
+) -> Reply {
     let redirect = field(fields, "success_action_redirect").or_else(|| field(fields, "redirect"));
     if let Some(location) = redirect.and_then(|url| redirected(url, bucket, key, written)) {
         let mut response = answer::empty(StatusCode::SEE_OTHER);

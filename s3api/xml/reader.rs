@@ -171,7 +171,10 @@ mod tests {
     fn forms_that_clients_send() {
         for (document, expected) in [
             ("<D><Key>k</Key></D>", "k"),
-            ("\u{feff}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<D xmlns=\"urn:x\">\n <Key>k</Key>\n</D>\n", "k"),
+            (
+                "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<D xmlns=\"urn:x\">\n <Key>k</Key>\n</D>\n",
+                "k",
+            ),
             ("<x:D xmlns:x=\"urn:x\"><x:Key>k</x:Key></x:D>", "k"),
             ("<D><!-- c --><Key> a&#xA;&#13;b </Key></D>", " a\n\rb "),
             ("<D><Key>&quot;&#34;&amp;&lt;&gt;&apos;</Key></D>", "\"\"&<>'"),
@@ -188,11 +191,28 @@ mod tests {
     fn malformed_ones() {
         let deep = format!("{}{}", "<D>".repeat(9), "</D>".repeat(9));
         for document in [
-            "<D>", "<D></E>", "</D>", "<E/>", "<D/><D/>", "<D><Key>k</Key></D>x", "x<D/>", "<D><Key>&e;</Key></D>",
-            "<!DOCTYPE D [<!ENTITY e \"x\">]><D><Key>&e;</Key></D>", "<!DOCTYPE D><D><Key>k</Key></D>",
-            "<D><Key>\u{1}</Key></D>", "<D><Key>&#1;</Key></D>", "<D><Key>&#0;</Key></D>", "<D><Key>&#xD800;</Key></D>",
-            "<D><Key>a</Key><Key>b</Key></D>", "<D>text<Key>a</Key></D>", "<D><Key><X/></Key></D>", "<D/>", "&amp;<D/>",
-            "<D><Key>a & b</Key></D>", "{\"json\": true}", &deep,
+            "<D>",
+            "<D></E>",
+            "</D>",
+            "<E/>",
+            "<D/><D/>",
+            "<D><Key>k</Key></D>x",
+            "x<D/>",
+            "<D><Key>&e;</Key></D>",
+            "<!DOCTYPE D [<!ENTITY e \"x\">]><D><Key>&e;</Key></D>",
+            "<!DOCTYPE D><D><Key>k</Key></D>",
+            "<D><Key>\u{1}</Key></D>",
+            "<D><Key>&#1;</Key></D>",
+            "<D><Key>&#0;</Key></D>",
+            "<D><Key>&#xD800;</Key></D>",
+            "<D><Key>a</Key><Key>b</Key></D>",
+            "<D>text<Key>a</Key></D>",
+            "<D><Key><X/></Key></D>",
+            "<D/>",
+            "&amp;<D/>",
+            "<D><Key>a & b</Key></D>",
+            "{\"json\": true}",
+            &deep,
         ] {
             assert_eq!(key(document), Err(Code::MalformedXML), "{document}");
         }

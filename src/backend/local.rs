@@ -111,7 +111,11 @@ impl Local {
             for entry in std::fs::read_dir(&shard)? {
                 let entry = entry?;
                 let size = entry.metadata()?.len();
-                let id = entry.file_name().to_str().and_then(|name| u64::from_str_radix(name, 16).ok()).map(BlobId);
+                let id = entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| u64::from_str_radix(name, 16).ok())
+                    .map(BlobId);
                 let known = id.filter(|id| self.path(*id) == entry.path());
                 visit(known.ok_or_else(|| entry.path()), size);
             }

@@ -223,7 +223,8 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let algorithm = algorithm(code)?;
-        let sum = Checksum::new(algorithm, self.raw(algorithm.len())?).ok_or(DecodeError("checksum length"))?;
+        let sum =
+            Checksum::new(algorithm, self.raw(algorithm.len())?).ok_or(DecodeError("checksum length"))?;
         Ok(Some(match self.optional_u16()? {
             Some(parts) => sum.composite_of(parts),
             None => sum,

@@ -114,7 +114,8 @@ impl Committer {
     }
 
     fn write(&self, group: &mut Group) {
-        let Group { writes, delete_ranges, charges, changes, cleanup_queued, waiting, .. } = std::mem::take(group);
+        let Group { writes, delete_ranges, charges, changes, cleanup_queued, waiting, .. } =
+            std::mem::take(group);
         let outcome = if writes.is_empty() && delete_ranges.is_empty() {
             Ok(())
         } else {
@@ -324,8 +325,9 @@ where
         let Some(decide) = self.decide.take() else { return false };
         // One bad commit must not take the only committer with it.
         let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(txn)));
-        let decided = decided
-            .unwrap_or_else(|_| Err(MetaError::Damaged("a commit panicked; it was rolled back".to_owned()).into()));
+        let decided = decided.unwrap_or_else(|_| {
+            Err(MetaError::Damaged("a commit panicked; it was rolled back".to_owned()).into())
+        });
         self.decided.insert(decided).is_ok()
     }
 

@@ -172,7 +172,8 @@ impl Ledger {
 
     /// Takes room before the bytes are sent.
     pub fn reserve(self: &Arc<Self>, wanted: &[(Account, u64)]) -> Result<Reservation, QuotaExceeded> {
-        let mut reservation = Reservation { ledger: Arc::clone(self), held: Vec::with_capacity(wanted.len()) };
+        let mut reservation =
+            Reservation { ledger: Arc::clone(self), held: Vec::with_capacity(wanted.len()) };
         for (account, bytes) in wanted {
             reservation.grow(*account, *bytes)?;
         }

@@ -21,7 +21,8 @@ pub mod task;
 pub mod upload;
 
 pub use blob::{
-    BackendId, BlobPart, BlobRecord, CHUNK_BYTES, Content, EMBEDDED, NewBlob, NewPlace, Place, Replica, decode_inline,
+    BackendId, BlobPart, BlobRecord, CHUNK_BYTES, Content, EMBEDDED, NewBlob, NewPlace, Place, Replica,
+    decode_inline,
 };
 pub use commit::{Change, Listener, Order, Txn};
 pub use engine::{Engine, EngineError, Table};
@@ -101,7 +102,14 @@ impl Meta {
             .name("committer".to_owned())
             .spawn(move || committer.run())
             .map_err(|error| MetaError::Engine(EngineError::Io(error.to_string())))?;
-        Ok(Self { engine, ledger, sequence, listeners, inbox: Inbox(sender), committer: Mutex::new(Some(thread)) })
+        Ok(Self {
+            engine,
+            ledger,
+            sequence,
+            listeners,
+            inbox: Inbox(sender),
+            committer: Mutex::new(Some(thread)),
+        })
     }
 
     /// Decides `work` on the committer's thread and answers when it is durable. If the engine is
@@ -198,9 +206,17 @@ impl Meta {
         list::objects(&*self.engine, bucket, prefix, delimiter, start, max)
     }
 
-    pub fn upload(&self, bucket: BucketId, key: &Key, id: UploadId) -> Result<Option<UploadRecord>, MetaError> {
+    pub fn upload(
+        &self,
+        bucket: BucketId,
+        key: &Key,
+        id: UploadId,
+    ) -> Result<Option<UploadRecord>, MetaError> {
         let value = self.engine.get(Table::Uploads, &keyspace::upload(bucket, key, id))?;
-        value.map(|bytes| UploadRecord::decode(&bytes)).transpose().map_err(MetaError::damaged(Table::Uploads))
+        value
+            .map(|bytes| UploadRecord::decode(&bytes))
+            .transpose()
+            .map_err(MetaError::damaged(Table::Uploads))
     }
 
     pub fn uploads(
@@ -216,15 +232,25 @@ impl Meta {
     }
 
     /// Blobs on the cleanup queue, oldest first, behind `after`.
-    pub fn cleanups(&self, after: Option<BlobId>, max: usize) -> Result<Vec<(BlobId, CleanupTask)>, MetaError> {
+    pub fn cleanups(
+        &self,
+        after: Option<BlobId>,
+        max: usize,
+    ) -> Result<Vec<(BlobId, CleanupTask)>, MetaError> {
         let from = keyspace::task(TaskKind::Cleanup, 0, after.map_or(0, |id| id.0.saturating_add(1)));
         let mut found = Vec::new();
-        list::walk(&*self.engine, Table::Tasks, &from, Some(&[TaskKind::Cleanup as u8 + 1]), |key, value| {
-            let id = keyspace::split_blob(key.get(9..).unwrap_or_default())
-                .map_err(MetaError::damaged(Table::Tasks))?;
-            found.push((id, CleanupTask::decode(value).map_err(MetaError::damaged(Table::Tasks))?));
-            Ok(found.len() < max)
-        })?;
+        list::walk(
+            &*self.engine,
+            Table::Tasks,
+            &from,
+            Some(&[TaskKind::Cleanup as u8 + 1]),
+            |key, value| {
+                let id = keyspace::split_blob(key.get(9..).unwrap_or_default())
+                    .map_err(MetaError::damaged(Table::Tasks))?;
+                found.push((id, CleanupTask::decode(value).map_err(MetaError::damaged(Table::Tasks))?));
+                Ok(found.len() < max)
+            },
+        )?;
         Ok(found)
     }
 

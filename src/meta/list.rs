@@ -68,7 +68,8 @@ pub(crate) fn objects(
             }
             None => {
                 let record = ObjectRecord::decode(value).map_err(MetaError::damaged(Table::Objects))?;
-                let key = Key::new(text).map_err(|why| MetaError::Damaged(format!("an object key: {why}")))?;
+                let key =
+                    Key::new(text).map_err(|why| MetaError::Damaged(format!("an object key: {why}")))?;
                 page.items.push(Item::Entry(key, record));
                 cursor.advance();
             }

@@ -80,7 +80,10 @@ impl ObjectRecord {
 impl Txn<'_> {
     pub fn object(&self, bucket: BucketId, key: &Key) -> Result<Option<ObjectRecord>, MetaError> {
         let value = self.get(Table::Objects, &keyspace::object(bucket, key.as_bytes()))?;
-        value.map(|bytes| ObjectRecord::decode(&bytes)).transpose().map_err(MetaError::damaged(Table::Objects))
+        value
+            .map(|bytes| ObjectRecord::decode(&bytes))
+            .transpose()
+            .map_err(MetaError::damaged(Table::Objects))
     }
 
     /// Puts `draft` under `key` if the conditions hold against what is there now, and gives up the

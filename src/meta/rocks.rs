@@ -1,8 +1,8 @@
 //! The key-value store below the records: RocksDB, one column family a table.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, ErrorKind, Options,
-    ReadOptions, ReadTier, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, ErrorKind,
+    Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 use std::path::Path;
 

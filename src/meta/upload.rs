@@ -1,6 +1,9 @@
 //! The tables `uploads` and `parts`: multipart state, in listing order.
 
-use types::{Algorithm, BlobId, BucketId, Checksum, ChecksumKind, ETag, Key, ObjectHeaders, Timestamp, UploadId, Version};
+use types::{
+    Algorithm, BlobId, BucketId, Checksum, ChecksumKind, ETag, Key, ObjectHeaders, Timestamp, UploadId,
+    Version,
+};
 
 use crate::codec::{Decoded, Reader, Writer};
 use crate::commit::Txn;
@@ -119,9 +122,17 @@ impl FinishedUpload {
 }
 
 impl Txn<'_> {
-    pub fn upload(&self, bucket: BucketId, key: &Key, id: UploadId) -> Result<Option<UploadRecord>, MetaError> {
+    pub fn upload(
+        &self,
+        bucket: BucketId,
+        key: &Key,
+        id: UploadId,
+    ) -> Result<Option<UploadRecord>, MetaError> {
         let value = self.get(Table::Uploads, &keyspace::upload(bucket, key, id))?;
-        value.map(|bytes| UploadRecord::decode(&bytes)).transpose().map_err(MetaError::damaged(Table::Uploads))
+        value
+            .map(|bytes| UploadRecord::decode(&bytes))
+            .transpose()
+            .map_err(MetaError::damaged(Table::Uploads))
     }
 
     pub fn add_upload(&mut self, bucket: BucketId, key: &Key, id: UploadId, record: &UploadRecord) {

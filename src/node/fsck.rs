@@ -15,11 +15,7 @@ pub fn run(args: &FsckArgs, format: Option<LogFormat>) -> anyhow::Result<ExitCod
         config.data_dir.clone_from(dir);
     }
     telemetry::init(format, &config.log)?;
-    anyhow::ensure!(
-        config.data_dir.is_dir(),
-        "there is no data directory {}",
-        config.data_dir.display()
-    );
+    anyhow::ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
     let mut output = Output { json: args.json, out: io::stdout().lock(), failed: None };
     let summary = store::fsck(options::of_store(&config), args.repair, &mut |difference| {
         output.difference(&difference.to_string());
@@ -55,7 +51,8 @@ impl<W: Write> Output<W> {
             ("repaired", summary.repaired),
         ];
         let line = if self.json {
-            let map: serde_json::Map<_, _> = fields.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+            let map: serde_json::Map<_, _> =
+                fields.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
             json!({ "summary": map }).to_string()
         } else {
             let words: Vec<_> = fields.iter().map(|(k, v)| format!("{v} {k}")).collect();

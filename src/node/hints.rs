@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn every_client_has_its_lines() {
         let text = render("intro\n", "http://127.0.0.1:9000", "b-1", "AKID1", "s3cr3t");
-        for part in ["aws --endpoint-url http://127.0.0.1:9000", "rclone ls orchestrator:b-1", "import boto3"] {
+        for part in ["aws --endpoint-url http://127.0.0.1:9000", "rclone ls orchestrator:b-1", "import boto3"]
+        {
             assert!(text.contains(part), "{part}");
         }
         assert_eq!(text.matches("s3cr3t").count(), 3);

@@ -74,12 +74,8 @@ fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, Has
     let mut credentials = HashMap::new();
     for configured in &config.buckets {
         let id = store.bucket(&configured.name).expect("the store was opened with this bucket");
-        let bucket = Arc::new(Bucket {
-            name: configured.name.clone(),
-            id,
-            created,
-            anonymous: configured.anonymous,
-        });
+        let bucket =
+            Arc::new(Bucket { name: configured.name.clone(), id, created, anonymous: configured.anonymous });
         buckets.insert(configured.name.as_str().to_owned(), Arc::clone(&bucket));
         for credential in &configured.credentials {
             let granted = Credential {

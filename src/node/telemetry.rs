@@ -9,8 +9,9 @@ use tracing_subscriber::fmt::SubscriberBuilder;
 pub fn init(format: Option<LogFormat>, log: &Log) -> anyhow::Result<()> {
     let level = log.level.as_deref().unwrap_or("info");
     let filter = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
-            .map_err(|error| anyhow::anyhow!("RUST_LOG is not a filter: {error}"))?,
+        Ok(text) if !text.is_empty() => {
+            EnvFilter::try_new(&text).map_err(|error| anyhow::anyhow!("RUST_LOG is not a filter: {error}"))?
+        }
         _ => EnvFilter::new(level),
     };
     let builder = SubscriberBuilder::default()

@@ -45,7 +45,11 @@ impl Disk {
 
     fn room(&self) -> io::Result<u64> {
         let room = |dir: &Path| rustix::fs::statvfs(dir).map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize));
-        let rooms = [room(&self.dir)?, room(&self.dir.join("blobs")).unwrap_or(u64::MAX), room(&self.dir.join("meta")).unwrap_or(u64::MAX)];
+        let rooms = [
+            room(&self.dir)?,
+            room(&self.dir.join("blobs")).unwrap_or(u64::MAX),
+            room(&self.dir.join("meta")).unwrap_or(u64::MAX),
+        ];
         Ok(rooms.into_iter().min().unwrap_or(0))
     }
 }

@@ -14,13 +14,25 @@ pub enum StoreError {
     /// A precondition of the write does not hold.
     Refused(WriteRefusal),
     QuotaExceeded,
-    TooLarge { size: u64, max: u64 },
+    TooLarge {
+        size: u64,
+        max: u64,
+    },
     /// The body ended before, or went on after, the promised length.
-    SizeMismatch { promised: u64, got: u64 },
+    SizeMismatch {
+        promised: u64,
+        got: u64,
+    },
     Digest(DigestMismatch),
-    InvalidPart { number: u16 },
+    InvalidPart {
+        number: u16,
+    },
     InvalidPartOrder,
-    PartTooSmall { number: u16, size: u64, min: u64 },
+    PartTooSmall {
+        number: u16,
+        size: u64,
+        min: u64,
+    },
     /// A request that contradicts what the upload was created with; the text is for the client.
     InvalidRequest(String),
     /// The body could not be read: the face's own error.

@@ -1,6 +1,8 @@
 //! Compares records, ledger, intents, queue and files of a stopped node.
 
-use meta::{Account, BlobRecord, CleanupTask, Content, Counters, MetaError, ObjectRecord, PartRecord, Place, Table};
+use meta::{
+    Account, BlobRecord, CleanupTask, Content, Counters, MetaError, ObjectRecord, PartRecord, Place, Table,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use types::BlobId;
@@ -27,14 +29,18 @@ impl fmt::Display for Difference {
             Self::References { blob, recorded, counted } => {
                 write!(f, "blob {blob}: {recorded} references recorded, {counted} counted")
             }
-            Self::MissingBlob { blob, named_by } => write!(f, "blob {blob}: no record, but {named_by} names it"),
+            Self::MissingBlob { blob, named_by } => {
+                write!(f, "blob {blob}: no record, but {named_by} names it")
+            }
             Self::MissingBytes { blob } => write!(f, "blob {blob}: its bytes are missing"),
             Self::WrongSize { blob, recorded, found } => {
                 write!(f, "blob {blob}: {recorded} bytes recorded, {found} found")
             }
             Self::StrayFile { blob } => write!(f, "blob {blob}: a file that no record, intent or task names"),
             Self::ForeignFile(path) => write!(f, "{path}: not a file of ours"),
-            Self::UnqueuedBlob { blob } => write!(f, "blob {blob}: unreferenced, but not on the cleanup queue"),
+            Self::UnqueuedBlob { blob } => {
+                write!(f, "blob {blob}: unreferenced, but not on the cleanup queue")
+            }
             Self::Ledger { account, recorded, counted } => {
                 write!(f, "ledger of {account:?}: recorded {recorded:?}, counted {counted:?}")
             }
@@ -133,7 +139,9 @@ impl Census {
                     *self.references.entry(part.blob).or_default() += 1;
                     self.accounts.entry(Account::Bucket(*bucket)).or_default().bytes += part.size;
                 }
-                (Ok(_), None) => self.found.push(Difference::Unreadable("a part without its upload".to_owned())),
+                (Ok(_), None) => {
+                    self.found.push(Difference::Unreadable("a part without its upload".to_owned()))
+                }
                 (Err(error), _) => self.unreadable("part", error),
             }
             Ok(())
@@ -168,7 +176,8 @@ impl Census {
         self.summary.tasks = self.queued.len() as u64;
         for task in self.queued.values() {
             if let CleanupTask::Stray(intent) = task {
-                self.accounts.entry(Account::Backend(intent.backend)).or_default().awaiting_bytes += intent.size;
+                self.accounts.entry(Account::Backend(intent.backend)).or_default().awaiting_bytes +=
+                    intent.size;
             }
         }
         Ok(())
@@ -180,7 +189,10 @@ impl Census {
 
     fn compare_blobs(&mut self) {
         for blob in self.references.keys().filter(|id| !self.blobs.contains_key(id)) {
-            self.found.push(Difference::MissingBlob { blob: *blob, named_by: "an object, part or blob".to_owned() });
+            self.found.push(Difference::MissingBlob {
+                blob: *blob,
+                named_by: "an object, part or blob".to_owned(),
+            });
         }
         for (id, record) in &self.blobs {
             let counted = self.references.get(id).copied().unwrap_or(0);
@@ -219,7 +231,9 @@ impl Census {
         for (id, record) in self.blobs.iter().filter(|(_, record)| is_at(record, Place::File)) {
             match sizes.remove(id) {
                 Some(size) if size == record.size => {}
-                Some(found) => self.found.push(Difference::WrongSize { blob: *id, recorded: record.size, found }),
+                Some(found) => {
+                    self.found.push(Difference::WrongSize { blob: *id, recorded: record.size, found })
+                }
                 // Cleanup deletes the file first and the record after it.
                 None if record.references == 0 => {}
                 None => self.found.push(Difference::MissingBytes { blob: *id }),
@@ -253,7 +267,11 @@ impl Census {
                 Difference::References { blob, counted, .. } => {
                     if let Some(record) = self.blobs.get_mut(blob) {
                         record.references = *counted;
-                        writes.push((Table::Blobs, meta::keyspace::blob(*blob).to_vec(), Some(record.encode())));
+                        writes.push((
+                            Table::Blobs,
+                            meta::keyspace::blob(*blob).to_vec(),
+                            Some(record.encode()),
+                        ));
                     }
                 }
                 Difference::Ledger { account, counted, .. } => {

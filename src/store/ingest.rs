@@ -5,7 +5,9 @@
 
 use bytes::{Bytes, BytesMut};
 use md5::Digest as _;
-use meta::{Account, CHUNK_BYTES, EMBEDDED, Intent, NewBlob, NewPlace, Order, Place, QuotaExceeded, Reservation};
+use meta::{
+    Account, CHUNK_BYTES, EMBEDDED, Intent, NewBlob, NewPlace, Order, Place, QuotaExceeded, Reservation,
+};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use types::checksum::{Hasher, chunk_sum};
@@ -135,7 +137,12 @@ impl Store {
         self.ingest_file(body, window, source).await
     }
 
-    fn reserve(&self, bucket: BucketId, size: Option<u64>, net: Option<u64>) -> Result<Reservation, StoreError> {
+    fn reserve(
+        &self,
+        bucket: BucketId,
+        size: Option<u64>,
+        net: Option<u64>,
+    ) -> Result<Reservation, StoreError> {
         let size = size.unwrap_or(RESERVE_STEP_BYTES);
         let wanted =
             [(Account::Bucket(bucket), net.unwrap_or(size).min(size)), (Account::Backend(EMBEDDED), size)];
@@ -169,7 +176,8 @@ impl Store {
         // The note becomes durable while the body comes in; the file gets its name only after it.
         let noted = self.note_intent(id, intent);
         let file = Arc::new(self.blocking(move |inner| Ok(inner.local.create(id)?)).await?);
-        let mut pipeline = Pipeline { file, hashes: Some(Hashes::new(body.promised)), offset: 0, running: None };
+        let mut pipeline =
+            Pipeline { file, hashes: Some(Hashes::new(body.promised)), offset: 0, running: None };
         loop {
             if window.len() >= WINDOW_BYTES {
                 let rest = window.split_off(WINDOW_BYTES);
@@ -191,7 +199,11 @@ impl Store {
         Ok(Ingested { blob, md5, checksum, room: Arc::new(body.room), claim: Some(claim) })
     }
 
-    fn note_intent(&self, id: BlobId, intent: Intent) -> tokio::sync::oneshot::Receiver<Result<Claim, StoreError>> {
+    fn note_intent(
+        &self,
+        id: BlobId,
+        intent: Intent,
+    ) -> tokio::sync::oneshot::Receiver<Result<Claim, StoreError>> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let claim = Claim { store: self.clone(), blob: id, intent: intent.clone(), settled: false };
         let note = move |txn: &mut meta::Txn<'_>| {

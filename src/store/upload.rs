@@ -6,14 +6,14 @@ use meta::{Account, BlobPart, Draft, FinishedUpload, Order, PartRecord, Txn, Upl
 use std::sync::Arc;
 use types::checksum::composite;
 use types::{
-    Algorithm, BlobId, ByteRange, Checksum, ChecksumKind, ETag, Key, MAX_OBJECT_SIZE_BYTES, MIN_PART_SIZE_BYTES,
-    UploadId, Version,
+    Algorithm, BlobId, ByteRange, Checksum, ChecksumKind, ETag, Key, MAX_OBJECT_SIZE_BYTES,
+    MIN_PART_SIZE_BYTES, UploadId, Version,
 };
 
 use crate::ingest::Ingested;
 use crate::{
-    CompleteUpload, CreateUpload, NamedPart, OpenObject, PartList, Promised, Reader, Source, SourceError, Store,
-    StoreError, StoredPart, Upload, UploadRef, Written,
+    CompleteUpload, CreateUpload, NamedPart, OpenObject, PartList, Promised, Reader, Source, SourceError,
+    Store, StoreError, StoredPart, Upload, UploadRef, Written,
 };
 
 impl Upload {
@@ -110,7 +110,12 @@ impl Store {
         .await
     }
 
-    pub async fn list_parts(&self, upload: &UploadRef, after: u16, max: usize) -> Result<PartList, StoreError> {
+    pub async fn list_parts(
+        &self,
+        upload: &UploadRef,
+        after: u16,
+        max: usize,
+    ) -> Result<PartList, StoreError> {
         let UploadRef { bucket, key, id } = upload.clone();
         self.blocking(move |inner| {
             let record = inner.meta.upload(bucket, &key, id)?.ok_or(StoreError::NoSuchUpload)?;
@@ -146,7 +151,8 @@ impl Store {
                 checksum: part.checksum,
             });
             txn.add_composite(blob, layout.collect());
-            let draft = Draft { blob, inline: false, size, etag, modified: now, checksum, headers: upload.headers };
+            let draft =
+                Draft { blob, inline: false, size, etag, modified: now, checksum, headers: upload.headers };
             let record = txn.write_object(*bucket, key, draft, &request.conditions)?;
             txn.note_finished(&FinishedUpload {
                 id: *id,
@@ -278,7 +284,9 @@ fn whole_checksum(
     };
     let promised = request.checksum.filter(|_| choice.is_some());
     match (promised, whole) {
-        (Some(promised), Some(whole)) if promised.bytes() != whole.bytes() || promised.algorithm() != whole.algorithm() => {
+        (Some(promised), Some(whole))
+            if promised.bytes() != whole.bytes() || promised.algorithm() != whole.algorithm() =>
+        {
             Err(StoreError::Digest(crate::DigestMismatch::Checksum(promised.algorithm())))
         }
         _ => Ok(whole),

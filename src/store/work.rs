@@ -59,7 +59,10 @@ impl Store {
                             txn.queue_expiry(bucket, &key, id, active);
                             Ok(0)
                         }
-                        _ => txn.end_upload(bucket, &key, id, &parts, |_| false).map(|()| 1).map_err(Into::into),
+                        _ => txn
+                            .end_upload(bucket, &key, id, &parts, |_| false)
+                            .map(|()| 1)
+                            .map_err(Into::into),
                     }
                 })
                 .await?;
@@ -107,4 +110,3 @@ fn in_file(record: &meta::BlobRecord) -> bool {
         meta::Content::Parts(_) => false,
     }
 }
-

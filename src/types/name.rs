@@ -9,7 +9,10 @@ pub const MAX_KEY_BYTES: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameError {
     Empty,
-    TooLong { len: usize, max: usize },
+    TooLong {
+        len: usize,
+        max: usize,
+    },
     NotUtf8,
     /// A bucket name that breaks the naming rules; the text says which.
     Bucket(&'static str),
@@ -137,10 +140,7 @@ mod tests {
     #[test]
     fn key_length_is_counted_in_bytes() {
         assert!(Key::new("é".repeat(512)).is_ok());
-        assert_eq!(
-            Key::new("é".repeat(513)),
-            Err(NameError::TooLong { len: 1026, max: MAX_KEY_BYTES })
-        );
+        assert_eq!(Key::new("é".repeat(513)), Err(NameError::TooLong { len: 1026, max: MAX_KEY_BYTES }));
         assert_eq!(Key::new(""), Err(NameError::Empty));
         assert_eq!(Key::from_utf8(vec![0xff]), Err(NameError::NotUtf8));
     }

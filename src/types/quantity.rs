@@ -32,7 +32,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "m" | "min" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ => return Err(format!("\"{text}\" is not a duration: write \"500ms\", \"30s\", \"15m\", \"24h\" or \"7d\"")),
+        _ => {
+            return Err(format!(
+                "\"{text}\" is not a duration: write \"500ms\", \"30s\", \"15m\", \"24h\" or \"7d\""
+            ));
+        }
     };
     scaled(number, u128::from(scale_ms))
         .and_then(|ms| u64::try_from(ms).ok())
@@ -54,7 +58,8 @@ fn split(text: &str) -> Result<(&str, &str), String> {
 fn scaled(number: &str, scale: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |s: &str| s.is_empty() || s.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) || fraction.len() > 12 || (whole.is_empty() && fraction.is_empty()) {
+    if !digits(whole) || !digits(fraction) || fraction.len() > 12 || (whole.is_empty() && fraction.is_empty())
+    {
         return None;
     }
     let value = |s: &str| if s.is_empty() { Some(0) } else { s.parse::<u128>().ok() };
@@ -86,7 +91,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("1.5h", 5_400_000), ("24h", 86_400_000), ("7d", 604_800_000)] {
+        for (text, ms) in
+            [("500ms", 500), ("30s", 30_000), ("1.5h", 5_400_000), ("24h", 86_400_000), ("7d", 604_800_000)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for bad in ["", "5", "h", "5 hours!", "99999999999999999d"] {

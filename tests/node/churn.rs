@@ -46,7 +46,11 @@ async fn churn(client: S3Client, mut rng: Rng, stop: Arc<AtomicBool>) {
     let moving: Vec<String> = (0..STABLE * 5 / 4).filter(|n| !is_stable(*n)).map(key).collect();
     while !stop.load(Ordering::SeqCst) {
         let answer = match rng.below(10) {
-            0 => client.delete_many(&(0..10).map(|_| rng.pick::<String>(&moving).clone()).collect::<Vec<_>>()).await,
+            0 => {
+                client
+                    .delete_many(&(0..10).map(|_| rng.pick::<String>(&moving).clone()).collect::<Vec<_>>())
+                    .await
+            }
             1..5 => client.delete(rng.pick::<String>(&moving)).await,
             _ => client.put(rng.pick::<String>(&moving), "y").await,
         };
@@ -71,13 +75,20 @@ impl Truth {
     fn check(&self, list: &ListQuery<'_>, keys: &[String], prefixes: &[String]) {
         let context = || format!("{list:?}");
         assert!(keys.is_sorted_by(|a, b| a.as_bytes() < b.as_bytes()), "order or repetition: {}", context());
-        assert!(prefixes.is_sorted_by(|a, b| a.as_bytes() < b.as_bytes()), "prefixes: {prefixes:?} {}", context());
+        assert!(
+            prefixes.is_sorted_by(|a, b| a.as_bytes() < b.as_bytes()),
+            "prefixes: {prefixes:?} {}",
+            context()
+        );
         let listed: HashSet<&str> = keys.iter().map(String::as_str).collect();
         let strange: Vec<_> = listed.iter().filter(|key| !self.all.contains(**key)).collect();
         assert!(strange.is_empty(), "never existed: {strange:?} {}", context());
         let folder = |key: &str| folder_of(key, list).map(str::to_owned);
-        let wanted = || self.stable.iter().filter(|key| key.starts_with(list.prefix) && key.as_str() > list.start_after);
-        let missing: Vec<_> = wanted().filter(|key| folder(key).is_none() && !listed.contains(key.as_str())).collect();
+        let wanted = || {
+            self.stable.iter().filter(|key| key.starts_with(list.prefix) && key.as_str() > list.start_after)
+        };
+        let missing: Vec<_> =
+            wanted().filter(|key| folder(key).is_none() && !listed.contains(key.as_str())).collect();
         assert!(missing.is_empty(), "missed {missing:?} {}", context());
         let folders: BTreeSet<String> = wanted().filter_map(|key| folder(key)).collect();
         let rolled: BTreeSet<String> = prefixes.iter().cloned().collect();
@@ -125,10 +136,12 @@ async fn listings_neither_miss_nor_repeat() {
     let truth = Arc::new(Truth::new());
     fill(&client, truth.stable.iter().cloned().collect()).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let churners: Vec<_> = (0..4).map(|_| tokio::spawn(churn(client.clone(), rng.fork(), stop.clone()))).collect();
+    let churners: Vec<_> =
+        (0..4).map(|_| tokio::spawn(churn(client.clone(), rng.fork(), stop.clone()))).collect();
     let until = Instant::now() + FOR;
-    let listers: Vec<_> =
-        (0..LISTERS).map(|_| tokio::spawn(list_for_ever(client.clone(), rng.fork(), truth.clone(), until))).collect();
+    let listers: Vec<_> = (0..LISTERS)
+        .map(|_| tokio::spawn(list_for_ever(client.clone(), rng.fork(), truth.clone(), until)))
+        .collect();
     let mut listings = 0;
     for lister in listers {
         listings += lister.await.expect("the listing is right");
@@ -154,9 +167,17 @@ async fn a_listing_sees_what_was_acknowledged() {
             for n in 0..40 {
                 let key = format!("{prefix}{n:03}");
                 assert!(client.put(&key, "x").await.expect("an answer").is_success());
-                assert_eq!(client.list_all(&list).await.expect("a listing").entries.len(), 1, "after PUT of {key}");
+                assert_eq!(
+                    client.list_all(&list).await.expect("a listing").entries.len(),
+                    1,
+                    "after PUT of {key}"
+                );
                 assert!(client.delete(&key).await.expect("an answer").is_success());
-                assert_eq!(client.list_all(&list).await.expect("a listing").entries.len(), 0, "after DELETE of {key}");
+                assert_eq!(
+                    client.list_all(&list).await.expect("a listing").entries.len(),
+                    0,
+                    "after DELETE of {key}"
+                );
             }
         }));
     }
@@ -168,7 +189,8 @@ async fn a_listing_sees_what_was_acknowledged() {
 /// A page's token is good after a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_outlive_a_restart() {
-    let mut node = Node::start(NodeConfig::new(env!("CARGO_BIN_EXE_s3-orchestrator"))).expect("the node starts");
+    let mut node =
+        Node::start(NodeConfig::new(env!("CARGO_BIN_EXE_s3-orchestrator"))).expect("the node starts");
     fill(&node.client(), (0..40).map(key).collect()).await;
     let mut keys = Vec::new();
     let mut after: Option<String> = None;

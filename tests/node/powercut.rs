@@ -116,13 +116,8 @@ async fn mutant_is_caught(what: &str) {
     let dir = tempfile::tempdir().expect("a directory");
     // One worker and large objects: with many, the next one's sync covers for the missing one.
     let workers = if what == "dir" { 1 } else { 4 };
-    let profile = Profile {
-        workers,
-        small_bytes: 128 << 10,
-        large_percent: 0,
-        two_parts: false,
-        ..Profile::default()
-    };
+    let profile =
+        Profile { workers, small_bytes: 128 << 10, large_percent: 0, two_parts: false, ..Profile::default() };
     let mut rig = Rig::new(dir.path(), &seed, &profile, Some(what));
     for round in 1..=MUTANT_CUTS {
         let violations = rig.round(Cut::NoLogFlush).await;
@@ -137,7 +132,9 @@ async fn mutant_is_caught(what: &str) {
 
 /// What a missing sync causes, as opposed to a rig or a node that does not work at all.
 fn is_loss(violation: &str) -> bool {
-    ["LOST", "TORN", "UNREADABLE", "UNDELETED", "WRONG VERSION", "UNSTARTABLE"].iter().any(|kind| violation.starts_with(kind))
+    ["LOST", "TORN", "UNREADABLE", "UNDELETED", "WRONG VERSION", "UNSTARTABLE"]
+        .iter()
+        .any(|kind| violation.starts_with(kind))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,8 @@ const WRITERS: u64 = 16;
 
 fn start() -> Node {
     let bucket = BucketConfig::new("limited").quota("4MB");
-    Node::start(NodeConfig::new(env!("CARGO_BIN_EXE_s3-orchestrator")).bucket(bucket)).expect("the node starts")
+    Node::start(NodeConfig::new(env!("CARGO_BIN_EXE_s3-orchestrator")).bucket(bucket))
+        .expect("the node starts")
 }
 
 async fn used(client: &S3Client) -> u64 {
@@ -93,7 +94,11 @@ async fn wait_until_filled(client: &S3Client) {
         if !answer.is_success() && used > QUOTA_BYTES - 1000 {
             return;
         }
-        assert!(Instant::now() < deadline, "only {used} bytes of {QUOTA_BYTES} can be used: {}", answer.brief());
+        assert!(
+            Instant::now() < deadline,
+            "only {used} bytes of {QUOTA_BYTES} can be used: {}",
+            answer.brief()
+        );
     }
 }
 

@@ -405,7 +405,10 @@ async fn ambiguous_requests_get_an_error_and_a_closed_connection() {
         assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [status], "{name}");
         let reply = &replies[0];
         reply.assert_signed();
-        assert!(reply.body.contains("<Error><Code>") && reply.body.contains("<RequestId>"), "{name}: {reply:?}");
+        assert!(
+            reply.body.contains("<Error><Code>") && reply.body.contains("<RequestId>"),
+            "{name}: {reply:?}"
+        );
         assert_eq!(reply.header("connection"), Some("close"), "{name}");
     }
 }
@@ -427,7 +430,11 @@ async fn what_is_clear_passes_and_the_next_request_is_found() {
         let replies = node.say(format!("{request}{VICTIM}")).await;
         let seen = node.seen();
         assert_eq!(replies.len(), 2, "{name}: {replies:?}");
-        assert_eq!((replies[0].status, replies[0].body.as_str()), (200, format!("{bytes} bytes").as_str()), "{name}");
+        assert_eq!(
+            (replies[0].status, replies[0].body.as_str()),
+            (200, format!("{bytes} bytes").as_str()),
+            "{name}"
+        );
         assert_eq!((seen.len(), seen[1].as_str()), (2, "GET /victim"), "{name}");
         replies.iter().for_each(Reply::assert_signed);
     }
@@ -525,7 +532,8 @@ async fn malformed_chunks_fail_the_body_and_hide_no_request() {
         "0\r\n folded\r\n\r\n",
         "0\r\n\n",
     ] {
-        let request = format!("PUT /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}{VICTIM}");
+        let request =
+            format!("PUT /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}{VICTIM}");
         let replies = node.say(request).await;
         assert_eq!(node.seen(), ["PUT /read"], "{body:?}");
         assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [400], "{body:?}");
@@ -537,7 +545,8 @@ async fn many_requests_share_a_connection() {
     let node = Node::start().await;
     let mut socket = node.connect().await;
     for round in 0..50 {
-        let request = format!("PUT /read HTTP/1.1\r\nHost: a\r\nContent-Length: {round}\r\n\r\n{}", "x".repeat(round));
+        let request =
+            format!("PUT /read HTTP/1.1\r\nHost: a\r\nContent-Length: {round}\r\n\r\n{}", "x".repeat(round));
         socket.write_all(request.as_bytes()).await.unwrap();
         assert_eq!(next_reply(&mut socket).await.body, format!("{round} bytes"));
     }
@@ -549,7 +558,8 @@ async fn many_requests_share_a_connection() {
 #[tokio::test]
 async fn answers_say_who_they_are_for() {
     let node = Node::start().await;
-    let ask = |id: &str| format!("GET /x HTTP/1.1\r\nHost: a\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n");
+    let ask =
+        |id: &str| format!("GET /x HTTP/1.1\r\nHost: a\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n");
     let reply = &node.say(ask("trace-42")).await[0];
     assert_eq!(reply.header("x-amz-request-id"), Some("trace-42"));
     let reply = &node.say(ask(&"x".repeat(129))).await[0];
@@ -577,7 +587,8 @@ async fn head_states_a_length_and_sends_nothing() {
 #[tokio::test]
 async fn a_small_unread_body_is_drained_and_the_connection_lives_on() {
     let node = Node::start().await;
-    let request = format!("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n{}", "y".repeat(500_000));
+    let request =
+        format!("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n{}", "y".repeat(500_000));
     let replies = node.say(format!("{request}{VICTIM}")).await;
     assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200, 200]);
     assert_eq!(node.seen(), ["PUT /x", "GET /victim"]);
@@ -593,8 +604,9 @@ async fn a_large_unread_body_gets_its_answer_and_a_closed_connection() {
 #[tokio::test]
 async fn an_early_answer_sends_no_100_continue() {
     let node = Node::start().await;
-    let expecting =
-        |path: &str| format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    let expecting = |path: &str| {
+        format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+    };
     let mut socket = node.connect().await;
     socket.write_all(expecting("/x").as_bytes()).await.unwrap();
     assert!(read_to_end(&mut socket).await.starts_with(b"HTTP/1.1 200"));
@@ -646,7 +658,8 @@ async fn idle_connections_are_closed_and_busy_ones_are_not() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off() {
-    let slow = Options { body_timeout: Duration::from_millis(300), min_body_bytes_per_second: 100_000, ..options() };
+    let slow =
+        Options { body_timeout: Duration::from_millis(300), min_body_bytes_per_second: 100_000, ..options() };
     let node = Node::with(slow).await;
     let mut socket = node.connect().await;
     socket.write_all(get("/big").as_bytes()).await.unwrap();
@@ -660,7 +673,8 @@ async fn a_client_that_does_not_read_is_cut_off() {
 /// what the client acknowledged meanwhile must count.
 #[tokio::test]
 async fn a_client_that_reads_slowly_but_well_enough_is_served() {
-    let slow = Options { body_timeout: Duration::from_millis(500), min_body_bytes_per_second: 40_000, ..options() };
+    let slow =
+        Options { body_timeout: Duration::from_millis(500), min_body_bytes_per_second: 40_000, ..options() };
     let node = Node::with(slow).await;
     let client = TcpSocket::new_v4().unwrap();
     client.set_recv_buffer_size(64 << 10).unwrap();
@@ -838,8 +852,7 @@ async fn every_request_has_exactly_one_audit_line() {
     let log = Log::default();
     let _default = tracing::subscriber::set_default(log.clone());
     let node = Node::start().await;
-    let put =
-        "PUT /read?X-Amz-Signature=secret HTTP/1.1\r\nHost: a\r\nX-Request-Id: one\r\nContent-Length: 5\r\n\r\nhello";
+    let put = "PUT /read?X-Amz-Signature=secret HTTP/1.1\r\nHost: a\r\nX-Request-Id: one\r\nContent-Length: 5\r\n\r\nhello";
     let refused = "GET /x?X-Amz-Signature=secret HTTP/1.1\r\nX-Request-Id: two\r\n\r\n";
     node.say(format!("{put}{}{refused}", get("/panic"))).await;
     let mut socket = node.connect().await;
@@ -854,7 +867,8 @@ async fn every_request_has_exactly_one_audit_line() {
     let lines = log.0.lock().unwrap().clone();
     assert_eq!(lines.len(), 5, "{lines:#?}");
     let holds = |line: &str, parts: &[&str]| parts.iter().all(|part| line.contains(part));
-    let whole = ["request_id=\"one\"", "status=200", "bytes_in=5", "bytes_out=7", "aborted=false", "key=\"/read\""];
+    let whole =
+        ["request_id=\"one\"", "status=200", "bytes_in=5", "bytes_out=7", "aborted=false", "key=\"/read\""];
     assert!(holds(&lines[0], &whole), "{}", lines[0]);
     assert!(holds(&lines[1], &["status=500", "error=\"InternalError\""]), "{}", lines[1]);
     assert!(holds(&lines[2], &["request_id=\"two\"", "status=400", "error=\"BadRequest\""]), "{}", lines[2]);

@@ -35,11 +35,7 @@ impl Bodies {
         // FNV-1a, begun at the seed: any hash would do, this one needs no crate.
         let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
         let stream = key.as_bytes().iter().fold(mix(self.seed), fold);
-        Content {
-            stream,
-            generation,
-            size,
-        }
+        Content { stream, generation, size }
     }
 }
 
@@ -65,12 +61,7 @@ impl Content {
     fn record(&self, index: u64) -> [u8; RECORD] {
         let mut out = [0; RECORD];
         let check = check(self.stream, self.generation, index);
-        let words = [
-            u64::from(MAGIC) | (u64::from(check) << 32),
-            self.stream,
-            self.generation,
-            index,
-        ];
+        let words = [u64::from(MAGIC) | (u64::from(check) << 32), self.stream, self.generation, index];
         for (place, word) in out.chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
         }
@@ -89,26 +80,15 @@ impl Content {
         }
         if let Some(at) = want.iter().zip(got).position(|(want, got)| want != got) {
             let at = start + at as u64;
-            return Err(format!(
-                "{self:?}: byte {at} is wrong; there: {}",
-                describe(got, start, at)
-            ));
+            return Err(format!("{self:?}: byte {at} is wrong; there: {}", describe(got, start, at)));
         }
-        Err(format!(
-            "{self:?}: {} bytes came, {} were expected",
-            got.len(),
-            want.len()
-        ))
+        Err(format!("{self:?}: {} bytes came, {} were expected", got.len(), want.len()))
     }
 }
 
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "generation {} of stream {:016x} ({} bytes)",
-            self.generation, self.stream, self.size
-        )
+        write!(f, "generation {} of stream {:016x} ({} bytes)", self.generation, self.stream, self.size)
     }
 }
 
@@ -122,11 +102,7 @@ pub fn generation_of(body: &[u8]) -> Option<u64> {
 }
 
 fn parse(record: &[u8]) -> Option<(u64, u64, u64)> {
-    let word = |n: usize| {
-        Some(u64::from_le_bytes(
-            record.get(n * 8..n * 8 + 8)?.try_into().ok()?,
-        ))
-    };
+    let word = |n: usize| Some(u64::from_le_bytes(record.get(n * 8..n * 8 + 8)?.try_into().ok()?));
     let (head, stream, generation, index) = (word(0)?, word(1)?, word(2)?, word(3)?);
     let genuine = head as u32 == MAGIC && (head >> 32) as u32 == check(stream, generation, index);
     genuine.then_some((stream, generation, index))
@@ -179,11 +155,7 @@ mod tests {
             flipped[at] ^= 1;
             assert!(new.verify(&flipped).is_err());
         }
-        assert!(
-            new.verify(&new.bytes()[..99])
-                .unwrap_err()
-                .contains("99 bytes came")
-        );
+        assert!(new.verify(&new.bytes()[..99]).unwrap_err().contains("99 bytes came"));
         assert!(new.verify(&[0; 100]).unwrap_err().contains("zeros"));
         assert_eq!(generation_of(&new.bytes()), Some(6));
     }

@@ -63,9 +63,7 @@ impl Answer {
         if let Some(etag) = self.header("etag") {
             return etag.to_owned();
         }
-        self.xml()
-            .map(|root| root.text_of("ETag").to_owned())
-            .unwrap_or_default()
+        self.xml().map(|root| root.text_of("ETag").to_owned()).unwrap_or_default()
     }
 
     pub fn xml(&self) -> Result<Element, String> {
@@ -130,13 +128,7 @@ pub struct S3Client {
 impl S3Client {
     pub fn new(addr: SocketAddr, bucket: &str, credential: Credential) -> Self {
         let idle = Arc::new(Mutex::new(Vec::new()));
-        Self {
-            addr,
-            bucket: bucket.to_owned(),
-            credential,
-            idle,
-            timeout: REQUEST_TIMEOUT,
-        }
+        Self { addr, bucket: bucket.to_owned(), credential, idle, timeout: REQUEST_TIMEOUT }
     }
 
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -171,10 +163,7 @@ impl S3Client {
         let request = build(method, &target(path, query), &signed, body)?;
         match tokio::time::timeout(self.timeout, self.send(request)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(RequestError::Unknown(format!(
-                "nothing within {:?}",
-                self.timeout
-            ))),
+            Err(_) => Err(RequestError::Unknown(format!("nothing within {:?}", self.timeout))),
         }
     }
 
@@ -189,14 +178,7 @@ impl S3Client {
         let hashed = (body.len() <= HASHED_BODY_BYTES).then(|| sign::payload_hash(body));
         let payload_hash = hashed.as_deref().unwrap_or(sign::UNSIGNED_PAYLOAD);
         let host = self.addr.to_string();
-        let unsigned = Unsigned {
-            method,
-            host: &host,
-            path,
-            query,
-            headers,
-            payload_hash,
-        };
+        let unsigned = Unsigned { method, host: &host, path, query, headers, payload_hash };
         sign::signed_headers(&unsigned, &self.credential, SystemTime::now())
     }
 
@@ -235,9 +217,7 @@ impl S3Client {
         let sender = self.connect().await.map_err(RequestError::NotSent)?;
         match self.exchange(sender, request).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(RequestError::NotSent(
-                "the connection was closed at once".to_owned(),
-            )),
+            Err(_) => Err(RequestError::NotSent("the connection was closed at once".to_owned())),
         }
     }
 
@@ -259,42 +239,24 @@ impl S3Client {
         let body = match body.collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) => {
-                return Ok(Err(RequestError::Unknown(format!(
-                    "status {}, then {error}",
-                    head.status
-                ))));
+                return Ok(Err(RequestError::Unknown(format!("status {}, then {error}", head.status))));
             }
         };
         if let Ok(()) = sender.ready().await {
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(sender);
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         }
-        Ok(Ok(Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body,
-        }))
+        Ok(Ok(Answer { status: head.status.as_u16(), headers: head.headers, body }))
     }
 
     fn take_idle(&self) -> Option<Sender> {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     async fn connect(&self) -> Result<Sender, String> {
-        let stream = TcpStream::connect(self.addr)
-            .await
-            .map_err(|error| error.to_string())?;
-        stream
-            .set_nodelay(true)
-            .map_err(|error| error.to_string())?;
-        let (sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
+        let stream = TcpStream::connect(self.addr).await.map_err(|error| error.to_string())?;
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let (sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         tokio::spawn(connection);
         Ok(sender)
     }
@@ -305,14 +267,8 @@ impl S3Client {
         self.put_with(key, body, &[]).await
     }
 
-    pub async fn put_with(
-        &self,
-        key: &str,
-        body: impl Into<Bytes>,
-        headers: &[(&str, &str)],
-    ) -> Outcome {
-        self.request("PUT", &self.path_of(key), "", headers, body)
-            .await
+    pub async fn put_with(&self, key: &str, body: impl Into<Bytes>, headers: &[(&str, &str)]) -> Outcome {
+        self.request("PUT", &self.path_of(key), "", headers, body).await
     }
 
     pub async fn get(&self, key: &str) -> Outcome {
@@ -320,8 +276,7 @@ impl S3Client {
     }
 
     pub async fn get_with(&self, key: &str, headers: &[(&str, &str)]) -> Outcome {
-        self.request("GET", &self.path_of(key), "", headers, "")
-            .await
+        self.request("GET", &self.path_of(key), "", headers, "").await
     }
 
     pub async fn head(&self, key: &str) -> Outcome {
@@ -333,51 +288,32 @@ impl S3Client {
     }
 
     pub async fn delete_with(&self, key: &str, headers: &[(&str, &str)]) -> Outcome {
-        self.request("DELETE", &self.path_of(key), "", headers, "")
-            .await
+        self.request("DELETE", &self.path_of(key), "", headers, "").await
     }
 
     /// DeleteObjects; S3 asks for `Content-MD5` (or a checksum) with it.
     pub async fn delete_many(&self, keys: &[String]) -> Outcome {
-        let objects: String = keys
-            .iter()
-            .map(|key| format!("<Object><Key>{}</Key></Object>", xml::escape(key)))
-            .collect();
+        let objects: String =
+            keys.iter().map(|key| format!("<Object><Key>{}</Key></Object>", xml::escape(key))).collect();
         let body = format!("<Delete>{objects}</Delete>");
         let digest = base64::engine::general_purpose::STANDARD.encode(md5(body.as_bytes()));
-        self.request(
-            "POST",
-            &format!("/{}", self.bucket),
-            "delete=",
-            &[("content-md5", &digest)],
-            body,
-        )
-        .await
+        self.request("POST", &format!("/{}", self.bucket), "delete=", &[("content-md5", &digest)], body).await
     }
 
     pub async fn copy(&self, from: &str, to: &str, headers: &[(&str, &str)]) -> Outcome {
         let source = self.path_of(from);
         let mut headers = headers.to_vec();
         headers.push(("x-amz-copy-source", &source));
-        self.request("PUT", &self.path_of(to), "", &headers, "")
-            .await
+        self.request("PUT", &self.path_of(to), "", &headers, "").await
     }
 
     pub async fn create_upload(&self, key: &str) -> Outcome {
-        self.request("POST", &self.path_of(key), "uploads=", &[], "")
-            .await
+        self.request("POST", &self.path_of(key), "uploads=", &[], "").await
     }
 
-    pub async fn put_part(
-        &self,
-        key: &str,
-        upload: &str,
-        number: u16,
-        body: impl Into<Bytes>,
-    ) -> Outcome {
+    pub async fn put_part(&self, key: &str, upload: &str, number: u16, body: impl Into<Bytes>) -> Outcome {
         let query = sign::query(&[("partNumber", &number.to_string()), ("uploadId", upload)]);
-        self.request("PUT", &self.path_of(key), &query, &[], body)
-            .await
+        self.request("PUT", &self.path_of(key), &query, &[], body).await
     }
 
     pub async fn complete(
@@ -388,46 +324,21 @@ impl S3Client {
         headers: &[(&str, &str)],
     ) -> Outcome {
         let query = sign::query(&[("uploadId", upload)]);
-        self.request("POST", &self.path_of(key), &query, headers, manifest(parts))
-            .await
+        self.request("POST", &self.path_of(key), &query, headers, manifest(parts)).await
     }
 
     pub async fn abort(&self, key: &str, upload: &str) -> Outcome {
-        self.request(
-            "DELETE",
-            &self.path_of(key),
-            &sign::query(&[("uploadId", upload)]),
-            &[],
-            "",
-        )
-        .await
+        self.request("DELETE", &self.path_of(key), &sign::query(&[("uploadId", upload)]), &[], "").await
     }
 
     /// The parts of an upload: number, size, ETag.
-    pub async fn list_parts(
-        &self,
-        key: &str,
-        upload: &str,
-    ) -> Result<Vec<(u16, u64, String)>, String> {
-        let answer = self
-            .request(
-                "GET",
-                &self.path_of(key),
-                &sign::query(&[("uploadId", upload)]),
-                &[],
-                "",
-            )
-            .await;
+    pub async fn list_parts(&self, key: &str, upload: &str) -> Result<Vec<(u16, u64, String)>, String> {
+        let answer =
+            self.request("GET", &self.path_of(key), &sign::query(&[("uploadId", upload)]), &[], "").await;
         let root = read_xml(answer)?;
         let part = |part: &Element| {
-            let number = part
-                .text_of("PartNumber")
-                .parse()
-                .map_err(|_| "no part number".to_owned())?;
-            let size = part
-                .text_of("Size")
-                .parse()
-                .map_err(|_| "no size".to_owned())?;
+            let number = part.text_of("PartNumber").parse().map_err(|_| "no part number".to_owned())?;
+            let size = part.text_of("Size").parse().map_err(|_| "no size".to_owned())?;
             Ok((number, size, part.text_of("ETag").to_owned()))
         };
         root.all("Part").map(part).collect()
@@ -435,16 +346,9 @@ impl S3Client {
 
     /// The running uploads (first page): key and id.
     pub async fn list_uploads(&self) -> Result<Vec<(String, String)>, String> {
-        let root = read_xml(
-            self.request("GET", &format!("/{}", self.bucket), "uploads=", &[], "")
-                .await,
-        )?;
-        let upload = |upload: &Element| {
-            (
-                upload.text_of("Key").to_owned(),
-                upload.text_of("UploadId").to_owned(),
-            )
-        };
+        let root = read_xml(self.request("GET", &format!("/{}", self.bucket), "uploads=", &[], "").await)?;
+        let upload =
+            |upload: &Element| (upload.text_of("Key").to_owned(), upload.text_of("UploadId").to_owned());
         Ok(root.all("Upload").map(upload).collect())
     }
 
@@ -452,11 +356,7 @@ impl S3Client {
         let max_keys = list.max_keys.map(|n| n.to_string());
         let mut pairs = Vec::new();
         if list.version_1 {
-            pairs.extend(
-                list.after
-                    .or(non_empty(list.start_after))
-                    .map(|marker| ("marker", marker)),
-            );
+            pairs.extend(list.after.or(non_empty(list.start_after)).map(|marker| ("marker", marker)));
         } else {
             pairs.push(("list-type", "2"));
             pairs.extend(list.after.map(|token| ("continuation-token", token)));
@@ -465,16 +365,8 @@ impl S3Client {
         pairs.extend(non_empty(list.prefix).map(|prefix| ("prefix", prefix)));
         pairs.extend(non_empty(list.delimiter).map(|delimiter| ("delimiter", delimiter)));
         pairs.extend(max_keys.as_deref().map(|n| ("max-keys", n)));
-        let root = read_xml(
-            self.request(
-                "GET",
-                &format!("/{}", self.bucket),
-                &sign::query(&pairs),
-                &[],
-                "",
-            )
-            .await,
-        )?;
+        let root =
+            read_xml(self.request("GET", &format!("/{}", self.bucket), &sign::query(&pairs), &[], "").await)?;
         list_page(&root, list)
     }
 
@@ -483,12 +375,7 @@ impl S3Client {
         let mut whole = ListPage::default();
         loop {
             let after = whole.next.take();
-            let page = self
-                .list_page(&ListQuery {
-                    after: after.as_deref(),
-                    ..list.clone()
-                })
-                .await?;
+            let page = self.list_page(&ListQuery { after: after.as_deref(), ..list.clone() }).await?;
             whole.entries.extend(page.entries);
             whole.prefixes.extend(page.prefixes);
             match page.next {
@@ -507,11 +394,7 @@ fn non_empty(text: &str) -> Option<&str> {
 }
 
 fn target(path: &str, query: &str) -> String {
-    if query.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{query}")
-    }
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
 fn build(
@@ -524,18 +407,13 @@ fn build(
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    request
-        .body(Full::new(body))
-        .map_err(|error| RequestError::NotSent(error.to_string()))
+    request.body(Full::new(body)).map_err(|error| RequestError::NotSent(error.to_string()))
 }
 
 /// The manifest of a Complete.
 pub fn manifest(parts: &[(u16, String)]) -> String {
     let part = |(number, etag): &(u16, String)| {
-        format!(
-            "<Part><PartNumber>{number}</PartNumber><ETag>{}</ETag></Part>",
-            xml::escape(etag)
-        )
+        format!("<Part><PartNumber>{number}</PartNumber><ETag>{}</ETag></Part>", xml::escape(etag))
     };
     format!(
         "<CompleteMultipartUpload>{}</CompleteMultipartUpload>",
@@ -558,24 +436,11 @@ fn read_xml(outcome: Outcome) -> Result<Element, String> {
 
 fn list_page(root: &Element, list: &ListQuery<'_>) -> Result<ListPage, String> {
     let entry = |entry: &Element| {
-        let size = entry
-            .text_of("Size")
-            .parse()
-            .map_err(|_| "an entry without a size".to_owned())?;
-        Ok(Entry {
-            key: entry.text_of("Key").to_owned(),
-            size,
-            etag: entry.text_of("ETag").to_owned(),
-        })
+        let size = entry.text_of("Size").parse().map_err(|_| "an entry without a size".to_owned())?;
+        Ok(Entry { key: entry.text_of("Key").to_owned(), size, etag: entry.text_of("ETag").to_owned() })
     };
-    let entries: Vec<Entry> = root
-        .all("Contents")
-        .map(entry)
-        .collect::<Result<_, String>>()?;
-    let prefixes: Vec<String> = root
-        .all("CommonPrefixes")
-        .map(|p| p.text_of("Prefix").to_owned())
-        .collect();
+    let entries: Vec<Entry> = root.all("Contents").map(entry).collect::<Result<_, String>>()?;
+    let prefixes: Vec<String> = root.all("CommonPrefixes").map(|p| p.text_of("Prefix").to_owned()).collect();
     if !list.version_1 && root.text_of("KeyCount").parse() != Ok(entries.len() + prefixes.len()) {
         return Err(format!("KeyCount is {:?}", root.text_of("KeyCount")));
     }
@@ -583,17 +448,11 @@ fn list_page(root: &Element, list: &ListQuery<'_>) -> Result<ListPage, String> {
         "false" => None,
         "true" if list.version_1 => Some(next_marker(root, &entries)?),
         "true" => Some(
-            non_empty(root.text_of("NextContinuationToken"))
-                .ok_or("truncated without a token")?
-                .to_owned(),
+            non_empty(root.text_of("NextContinuationToken")).ok_or("truncated without a token")?.to_owned(),
         ),
         other => return Err(format!("IsTruncated is {other:?}")),
     };
-    Ok(ListPage {
-        entries,
-        prefixes,
-        next,
-    })
+    Ok(ListPage { entries, prefixes, next })
 }
 
 /// NextMarker comes only with a delimiter; without one the last key is the marker
@@ -615,11 +474,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn client(addr: SocketAddr) -> S3Client {
-        let credential = Credential {
-            access_key: "AK".to_owned(),
-            secret: "S".to_owned(),
-            rights: None,
-        };
+        let credential = Credential { access_key: "AK".to_owned(), secret: "S".to_owned(), rights: None };
         S3Client::new(addr, "b", credential)
     }
 
@@ -649,11 +504,8 @@ mod tests {
 
     #[tokio::test]
     async fn connections_are_kept() {
-        let (addr, connections) = server(
-            "HTTP/1.1 404 x\r\ncontent-length: 34\r\n\r\n<Error><Code>NoSuchKey</Code></Err",
-            9,
-        )
-        .await;
+        let (addr, connections) =
+            server("HTTP/1.1 404 x\r\ncontent-length: 34\r\n\r\n<Error><Code>NoSuchKey</Code></Err", 9).await;
         let client = client(addr);
         for _ in 0..3 {
             assert_eq!(client.get("k").await.unwrap().status, 404);
@@ -675,15 +527,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_known_is_said() {
         let (addr, _) = server("HTTP/1.1 200 x\r\ncontent-length: 10\r\n\r\n123", 1).await;
-        assert!(matches!(
-            client(addr).get("k").await,
-            Err(RequestError::Unknown(_))
-        ));
+        assert!(matches!(client(addr).get("k").await, Err(RequestError::Unknown(_))));
         let nobody = "127.0.0.1:1".parse().unwrap();
-        assert!(matches!(
-            client(nobody).get("k").await,
-            Err(RequestError::NotSent(_))
-        ));
+        assert!(matches!(client(nobody).get("k").await, Err(RequestError::NotSent(_))));
     }
 
     #[test]
@@ -693,18 +539,8 @@ mod tests {
             <Contents><Key>a&amp;b</Key><Size>3</Size><ETag>&quot;e&quot;</ETag></Contents>\
             <CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes></ListBucketResult>";
         let page = list_page(&xml::parse(text).unwrap(), &ListQuery::default()).unwrap();
-        assert_eq!(
-            page.entries,
-            [Entry {
-                key: "a&b".to_owned(),
-                size: 3,
-                etag: "\"e\"".to_owned()
-            }]
-        );
-        assert_eq!(
-            (page.prefixes, page.next),
-            (vec!["p/".to_owned()], Some("t".to_owned()))
-        );
+        assert_eq!(page.entries, [Entry { key: "a&b".to_owned(), size: 3, etag: "\"e\"".to_owned() }]);
+        assert_eq!((page.prefixes, page.next), (vec!["p/".to_owned()], Some("t".to_owned())));
         let wrong = xml::parse(&text.replace("<KeyCount>2", "<KeyCount>3")).unwrap();
         assert!(list_page(&wrong, &ListQuery::default()).is_err());
     }

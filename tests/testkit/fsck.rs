@@ -24,38 +24,20 @@ impl Report {
 
 /// Runs the command; the node must not run.
 pub fn run(node: &Node) -> Result<Report> {
-    let output = node
-        .command("fsck")
-        .arg("--json")
-        .output()
-        .context("running fsck")?;
+    let output = node.command("fsck").arg("--json").output().context("running fsck")?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let text = format!(
-        "{}\n{stdout}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(Report {
-        clean: output.status.success(),
-        summary: summary(&stdout),
-        text,
-    })
+    let text = format!("{}\n{stdout}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(Report { clean: output.status.success(), summary: summary(&stdout), text })
 }
 
 /// The last JSON object that has counts, whether by itself or as a member `summary`.
 fn summary(stdout: &str) -> Value {
     let whole = serde_json::from_str::<Value>(stdout).ok();
-    let lines = stdout
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok());
-    let found =
-        whole
-            .into_iter()
-            .chain(lines)
-            .filter_map(|value: Value| match value.get("summary") {
-                Some(summary) => Some(summary.clone()),
-                None => value.get("differences").is_some().then_some(value),
-            });
+    let lines = stdout.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let found = whole.into_iter().chain(lines).filter_map(|value: Value| match value.get("summary") {
+        Some(summary) => Some(summary.clone()),
+        None => value.get("differences").is_some().then_some(value),
+    });
     found.last().unwrap_or(Value::Null)
 }
 
@@ -67,10 +49,7 @@ pub fn stop_and_check(node: &mut Node) -> Result<Report> {
         std::thread::sleep(Duration::from_millis(300));
         let status = node.sigterm()?;
         if !status.success() {
-            bail!(
-                "SIGTERM ended the node with {status}; its log ends with:\n{}",
-                node.log_tail()
-            );
+            bail!("SIGTERM ended the node with {status}; its log ends with:\n{}", node.log_tail());
         }
         let report = run(node)?;
         if !report.clean {
@@ -112,10 +91,7 @@ mod tests {
     fn the_summary_is_found_in_either_form() {
         let lines = "{\"difference\":\"x\"}\n{\"summary\":{\"files\":3,\"differences\":1}}\n";
         assert_eq!(summary(lines)["files"], 3);
-        assert_eq!(
-            summary("{\n\"files\": 4,\n\"differences\": 0\n}")["files"],
-            4
-        );
+        assert_eq!(summary("{\n\"files\": 4,\n\"differences\": 0\n}")["files"], 4);
         assert_eq!(summary("no json"), Value::Null);
     }
 }

@@ -69,29 +69,13 @@ impl History {
     /// To be called right after the answer came.
     pub fn answered(&self, client: usize, called: u64, op: Op, outcome: Outcome) {
         let now = self.clock.fetch_add(1, Ordering::SeqCst);
-        let returned = if outcome == Outcome::Unknown {
-            u64::MAX
-        } else {
-            now
-        };
-        let operation = Operation {
-            client,
-            op,
-            outcome,
-            called,
-            returned,
-        };
-        self.operations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(operation);
+        let returned = if outcome == Outcome::Unknown { u64::MAX } else { now };
+        let operation = Operation { client, op, outcome, called, returned };
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
     }
 
     pub fn operations(&self) -> Vec<Operation> {
-        self.operations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -117,9 +101,7 @@ struct Attempt {
 
 impl Attempt {
     fn has(&self, index: usize) -> bool {
-        self.taken
-            .get(index / 64)
-            .is_some_and(|word| word & (1 << (index % 64)) != 0)
+        self.taken.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
 
     fn take(&mut self, index: usize, state: Option<Value>) {
@@ -134,10 +116,7 @@ impl Attempt {
     }
 
     fn with(&self, index: usize, state: Option<Value>) -> Attempt {
-        let mut next = Attempt {
-            taken: self.taken.clone(),
-            ..*self
-        };
+        let mut next = Attempt { taken: self.taken.clone(), ..*self };
         next.take(index, state);
         next
     }
@@ -147,22 +126,13 @@ impl Attempt {
 pub fn check(history: &[Operation], initial: Option<Value>) -> Verdict {
     let operations = relevant(history);
     let words = operations.len().div_ceil(64);
-    let begin = Attempt {
-        taken: vec![0; words].into_boxed_slice(),
-        count: 0,
-        first: 0,
-        state: initial,
-    };
+    let begin = Attempt { taken: vec![0; words].into_boxed_slice(), count: 0, first: 0, state: initial };
     let mut tried: HashSet<(Box<[u64]>, Option<Value>)> = HashSet::new();
     let mut furthest = (0, String::new());
     let mut open = vec![begin];
     while let Some(mut attempt) = open.pop() {
         let candidates = settle(&operations, &mut attempt);
-        if !operations
-            .iter()
-            .enumerate()
-            .any(|(i, op)| op.returned != u64::MAX && !attempt.has(i))
-        {
+        if !operations.iter().enumerate().any(|(i, op)| op.returned != u64::MAX && !attempt.has(i)) {
             return Verdict::Linearizable;
         }
         if !tried.insert((attempt.taken.clone(), attempt.state)) {
@@ -175,10 +145,7 @@ pub fn check(history: &[Operation], initial: Option<Value>) -> Verdict {
             furthest = (attempt.count, explain(&operations, &attempt, &candidates));
         }
         for index in candidates {
-            if let Some(state) = operations
-                .get(index)
-                .and_then(|op| apply(op, attempt.state))
-            {
+            if let Some(state) = operations.get(index).and_then(|op| apply(op, attempt.state)) {
                 open.push(attempt.with(index, state));
             }
         }
@@ -274,18 +241,8 @@ mod tests {
     use Outcome::*;
 
     fn op(called: u64, returned: u64, op: Op, outcome: Outcome) -> Operation {
-        let returned = if outcome == Unknown {
-            u64::MAX
-        } else {
-            returned
-        };
-        Operation {
-            client: 0,
-            op,
-            outcome,
-            called,
-            returned,
-        }
+        let returned = if outcome == Unknown { u64::MAX } else { returned };
+        Operation { client: 0, op, outcome, called, returned }
     }
 
     fn good(history: &[Operation]) {
@@ -293,10 +250,7 @@ mod tests {
     }
 
     fn bad(history: &[Operation]) {
-        assert!(
-            matches!(check(history, None), Verdict::Violation(_)),
-            "{history:?}"
-        );
+        assert!(matches!(check(history, None), Verdict::Violation(_)), "{history:?}");
     }
 
     #[test]
@@ -309,16 +263,8 @@ mod tests {
             op(6, 7, Op::Read, Absent),
         ]);
         bad(&[op(0, 1, Op::Put(1), Done), op(2, 3, Op::Read, Absent)]);
-        bad(&[
-            op(0, 1, Op::Put(1), Done),
-            op(2, 3, Op::Put(2), Done),
-            op(4, 5, Op::Read, Found(1)),
-        ]);
-        bad(&[
-            op(0, 1, Op::Put(1), Done),
-            op(2, 3, Op::Delete, Done),
-            op(4, 5, Op::Read, Found(1)),
-        ]);
+        bad(&[op(0, 1, Op::Put(1), Done), op(2, 3, Op::Put(2), Done), op(4, 5, Op::Read, Found(1))]);
+        bad(&[op(0, 1, Op::Put(1), Done), op(2, 3, Op::Delete, Done), op(4, 5, Op::Read, Found(1))]);
         bad(&[op(0, 1, Op::Read, Found(9))]);
     }
 
@@ -328,12 +274,7 @@ mod tests {
         for value in [1, 2] {
             good(&[puts[0], puts[1], op(10, 11, Op::Read, Found(value))]);
         }
-        bad(&[
-            puts[0],
-            puts[1],
-            op(10, 11, Op::Read, Found(1)),
-            op(12, 13, Op::Read, Found(2)),
-        ]);
+        bad(&[puts[0], puts[1], op(10, 11, Op::Read, Found(1)), op(12, 13, Op::Read, Found(2))]);
     }
 
     #[test]
@@ -341,10 +282,7 @@ mod tests {
         let first = op(0, 9, Op::PutIfAbsent(1), Done);
         good(&[first, op(1, 8, Op::PutIfAbsent(2), Refused)]);
         bad(&[first, op(1, 8, Op::PutIfAbsent(2), Done)]);
-        bad(&[
-            op(0, 9, Op::PutIfAbsent(1), Refused),
-            op(1, 8, Op::PutIfAbsent(2), Refused),
-        ]);
+        bad(&[op(0, 9, Op::PutIfAbsent(1), Refused), op(1, 8, Op::PutIfAbsent(2), Refused)]);
     }
 
     #[test]
@@ -354,11 +292,7 @@ mod tests {
         good(&[base, swap(2, Done), swap(3, Refused)]);
         bad(&[base, swap(2, Done), swap(3, Done)]);
         bad(&[base, op(2, 3, Op::DeleteIfMatch { expected: 1 }, Refused)]);
-        good(&[
-            base,
-            op(2, 3, Op::DeleteIfMatch { expected: 1 }, Done),
-            op(4, 5, Op::Read, Absent),
-        ]);
+        good(&[base, op(2, 3, Op::DeleteIfMatch { expected: 1 }, Done), op(4, 5, Op::Read, Absent)]);
     }
 
     #[test]
@@ -373,12 +307,7 @@ mod tests {
     }
 
     /// A register that is right, its operations stretched around the moment when they took place.
-    fn simulate(
-        rng: &mut Rng,
-        clients: usize,
-        each: usize,
-        unknown_percent: u64,
-    ) -> Vec<Operation> {
+    fn simulate(rng: &mut Rng, clients: usize, each: usize, unknown_percent: u64) -> Vec<Operation> {
         let (mut state, mut history, mut value) = (None, Vec::new(), 0);
         let mut free = vec![0; clients];
         for moment in 0..(clients * each) as u64 {
@@ -390,10 +319,9 @@ mod tests {
                 0 | 1 => Op::Read,
                 2 => Op::Put(value),
                 3 => Op::PutIfAbsent(value),
-                4 => Op::PutIfMatch {
-                    expected: if rng.chance(50) { expected } else { value / 2 },
-                    new: value,
-                },
+                4 => {
+                    Op::PutIfMatch { expected: if rng.chance(50) { expected } else { value / 2 }, new: value }
+                }
                 _ => Op::Delete,
             };
             let done = match what {
@@ -404,13 +332,7 @@ mod tests {
                     called: 0,
                     returned: 0,
                 },
-                _ => Operation {
-                    client,
-                    op: what,
-                    outcome: Done,
-                    called: 0,
-                    returned: 0,
-                },
+                _ => Operation { client, op: what, outcome: Done, called: 0, returned: 0 },
             };
             let outcome = match apply(&done, state) {
                 Some(after) => {
@@ -420,17 +342,10 @@ mod tests {
                 None => Refused,
             };
             let called = (at - rng.below(600).min(at)).max(free[client] + 1).min(at);
-            let outcome = if rng.chance(unknown_percent) {
-                Unknown
-            } else {
-                outcome
-            };
+            let outcome = if rng.chance(unknown_percent) { Unknown } else { outcome };
             let returned = at + rng.below(600);
             free[client] = returned;
-            history.push(Operation {
-                client,
-                ..op(called, returned, what, outcome)
-            });
+            history.push(Operation { client, ..op(called, returned, what, outcome) });
         }
         history
     }
@@ -455,10 +370,7 @@ mod tests {
             let end = 1_000_000;
             history.push(op(end, end + 1, Op::Put(777_777), Done));
             history.push(op(end + 2, end + 3, Op::Read, Found(old.unwrap())));
-            assert!(
-                matches!(check(&history, None), Verdict::Violation(_)),
-                "seed {seed}"
-            );
+            assert!(matches!(check(&history, None), Verdict::Violation(_)), "seed {seed}");
         }
     }
 }

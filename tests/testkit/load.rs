@@ -123,20 +123,12 @@ impl Worker {
     }
 
     fn key(&mut self) -> String {
-        format!(
-            "{}k{}",
-            self.prefix,
-            self.rng.below(self.profile.keys_per_worker)
-        )
+        format!("{}k{}", self.prefix, self.rng.below(self.profile.keys_per_worker))
     }
 
     fn content(&mut self, key: &str) -> Content {
         let large = self.rng.chance(self.profile.large_percent);
-        let max = if large {
-            self.profile.large_bytes
-        } else {
-            self.profile.small_bytes
-        };
+        let max = if large { self.profile.large_bytes } else { self.profile.small_bytes };
         let size = self.rng.size(max);
         self.content_of(key, size)
     }
@@ -156,11 +148,7 @@ impl Worker {
             Err(RequestError::Unknown(_)) => Seen::Unknown,
             Ok(_) if halt.frozen.load(Ordering::SeqCst) => Seen::Unknown,
             Ok(answer) if answer.status >= 500 => {
-                self.broken(format!(
-                    "SERVER ERROR: {what}: {} {:?}",
-                    answer.brief(),
-                    answer.body
-                ));
+                self.broken(format!("SERVER ERROR: {what}: {} {:?}", answer.brief(), answer.body));
                 Seen::Unknown
             }
             Ok(answer) => Seen::Answer(answer),
@@ -185,19 +173,13 @@ impl Worker {
     }
 
     fn end_unless_answered(seen: &Seen) -> Next {
-        if let Seen::Answer(_) = seen {
-            Next::GoOn
-        } else {
-            Next::End
-        }
+        if let Seen::Answer(_) = seen { Next::GoOn } else { Next::End }
     }
 
     async fn put(&mut self, client: &S3Client, halt: &Halt) -> Next {
         let key = self.key();
         let content = self.content(&key);
-        let outcome = client
-            .put_with(&key, content.bytes(), &[(ORIGIN, &origin(content))])
-            .await;
+        let outcome = client.put_with(&key, content.bytes(), &[(ORIGIN, &origin(content))]).await;
         let seen = self.see(&format!("PUT {key}"), outcome, halt);
         if !self.book(&key, Some(content), &seen, halt)
             && let Seen::Answer(answer) = &seen
@@ -248,17 +230,12 @@ impl Worker {
             (Some(_), 1) => (("if-match", etag.as_str()), true),
             _ => (("if-match", "\"00000000000000000000000000000000\""), false),
         };
-        let outcome = client
-            .put_with(&key, content.bytes(), &[header, (ORIGIN, &origin(content))])
-            .await;
+        let outcome = client.put_with(&key, content.bytes(), &[header, (ORIGIN, &origin(content))]).await;
         let seen = self.see(&format!("conditional PUT {key}"), outcome, halt);
         if let Seen::Answer(answer) = &seen
             && answer.is_success() != holds
         {
-            self.broken(format!(
-                "CONDITION: {header:?} on {key} ({current:?}, {etag}): {}",
-                answer.brief()
-            ));
+            self.broken(format!("CONDITION: {header:?} on {key} ({current:?}, {etag}): {}", answer.brief()));
         }
         if holds || matches!(seen, Seen::Answer(_)) {
             self.book(&key, Some(content), &seen, halt);
@@ -308,38 +285,19 @@ impl Worker {
     async fn create_upload(&mut self, client: &S3Client, halt: &Halt) -> Next {
         let key = self.key();
         let two = self.profile.two_parts && self.rng.chance(15);
-        let size = if two {
-            MIN_PART_BYTES + self.rng.size(100_000) + 1
-        } else {
-            self.rng.size(200_000) + 1
-        };
+        let size = if two { MIN_PART_BYTES + self.rng.size(100_000) + 1 } else { self.rng.size(200_000) + 1 };
         let content = self.content_of(&key, size);
         let origin = origin(content);
-        let outcome = client
-            .request(
-                "POST",
-                &client.path_of(&key),
-                "uploads=",
-                &[(ORIGIN, &origin)],
-                "",
-            )
-            .await;
+        let outcome =
+            client.request("POST", &client.path_of(&key), "uploads=", &[(ORIGIN, &origin)], "").await;
         let seen = self.see(&format!("CreateMultipartUpload {key}"), outcome, halt);
         if let Seen::Answer(answer) = &seen {
             match answer.xml().map(|root| root.text_of("UploadId").to_owned()) {
                 Ok(id) if answer.status == 200 && !id.is_empty() => {
                     halt.acknowledged.fetch_add(1, Ordering::SeqCst);
-                    self.uploads.push(OpenUpload {
-                        key,
-                        id,
-                        content,
-                        parts: Vec::new(),
-                    });
+                    self.uploads.push(OpenUpload { key, id, content, parts: Vec::new() });
                 }
-                _ => self.broken(format!(
-                    "REFUSED: CreateMultipartUpload {key}: {}",
-                    answer.brief()
-                )),
+                _ => self.broken(format!("REFUSED: CreateMultipartUpload {key}: {}", answer.brief())),
             }
         }
         Self::end_unless_answered(&seen)
@@ -353,12 +311,8 @@ impl Worker {
             return Next::GoOn;
         };
         let (key, id, content) = (upload.key.clone(), upload.id.clone(), upload.content);
-        let number = if content.size > MIN_PART_BYTES && upload.parts.iter().any(|part| part.0 == 1)
-        {
-            2
-        } else {
-            1
-        };
+        let number =
+            if content.size > MIN_PART_BYTES && upload.parts.iter().any(|part| part.0 == 1) { 2 } else { 1 };
         let (start, end) = part_bounds(content, number);
         let body = content.slice(start, end);
         let want = format!("\"{}\"", hex(&md5(&body)));
@@ -393,19 +347,11 @@ impl Worker {
         };
         let upload = self.uploads.swap_remove(at);
         let outcome = client.abort(&upload.key, &upload.id).await;
-        let seen = self.see(
-            &format!("AbortMultipartUpload {}", upload.key),
-            outcome,
-            halt,
-        );
+        let seen = self.see(&format!("AbortMultipartUpload {}", upload.key), outcome, halt);
         if let Seen::Answer(answer) = &seen
             && answer.status != 204
         {
-            self.broken(format!(
-                "REFUSED: AbortMultipartUpload {}: {}",
-                upload.key,
-                answer.brief()
-            ));
+            self.broken(format!("REFUSED: AbortMultipartUpload {}: {}", upload.key, answer.brief()));
         }
         if let Seen::Nothing = seen {
             self.uploads.push(upload);
@@ -419,26 +365,15 @@ impl Worker {
             return Next::GoOn;
         };
         let upload = self.uploads.swap_remove(at);
-        let mut parts: Vec<(u16, String)> = upload
-            .parts
-            .iter()
-            .map(|(n, etag, _)| (*n, etag.clone()))
-            .collect();
+        let mut parts: Vec<(u16, String)> =
+            upload.parts.iter().map(|(n, etag, _)| (*n, etag.clone())).collect();
         parts.sort();
         let outcome = client.complete(&upload.key, &upload.id, &parts, &[]).await;
-        let seen = self.see(
-            &format!("CompleteMultipartUpload {}", upload.key),
-            outcome,
-            halt,
-        );
+        let seen = self.see(&format!("CompleteMultipartUpload {}", upload.key), outcome, halt);
         if !self.book(&upload.key, Some(upload.content), &seen, halt)
             && let Seen::Answer(answer) = &seen
         {
-            self.broken(format!(
-                "REFUSED: CompleteMultipartUpload {}: {}",
-                upload.key,
-                answer.brief()
-            ));
+            self.broken(format!("REFUSED: CompleteMultipartUpload {}: {}", upload.key, answer.brief()));
         }
         if let Seen::Nothing = seen {
             self.uploads.push(upload);
@@ -461,34 +396,18 @@ impl Worker {
     }
 
     async fn verify_listing(&mut self, client: &S3Client) {
-        let list = ListQuery {
-            prefix: &self.prefix.clone(),
-            max_keys: Some(7),
-            ..ListQuery::default()
-        };
+        let list = ListQuery { prefix: &self.prefix.clone(), max_keys: Some(7), ..ListQuery::default() };
         let listed: BTreeSet<(String, u64, String)> = match client.list_all(&list).await {
-            Ok(page) => page
-                .entries
-                .into_iter()
-                .map(|entry| (entry.key, entry.size, entry.etag))
-                .collect(),
+            Ok(page) => page.entries.into_iter().map(|entry| (entry.key, entry.size, entry.etag)).collect(),
             Err(why) => return self.broken(format!("LISTING: {}: {why}", self.prefix)),
         };
         let etag = |key: &str| self.etags.get(key).cloned().unwrap_or_default();
-        let present: BTreeSet<(String, u64, String)> = self
-            .model
-            .present()
-            .map(|(key, content)| (key.to_owned(), content.size, etag(key)))
-            .collect();
-        let differences: Vec<String> = listed
-            .symmetric_difference(&present)
-            .map(|entry| format!("{entry:?}"))
-            .collect();
+        let present: BTreeSet<(String, u64, String)> =
+            self.model.present().map(|(key, content)| (key.to_owned(), content.size, etag(key))).collect();
+        let differences: Vec<String> =
+            listed.symmetric_difference(&present).map(|entry| format!("{entry:?}")).collect();
         if !differences.is_empty() {
-            self.broken(format!(
-                "LISTING: only listed or only read: {}",
-                differences.join(" ")
-            ));
+            self.broken(format!("LISTING: only listed or only read: {}", differences.join(" ")));
         }
     }
 
@@ -501,8 +420,7 @@ impl Worker {
                 Ok(found) => {
                     for (number, etag, size) in &upload.parts {
                         if !found.contains(&(*number, *size, etag.clone())) {
-                            broken
-                                .push(format!("LOST: part {number} of {}: {found:?}", upload.key));
+                            broken.push(format!("LOST: part {number} of {}: {found:?}", upload.key));
                         }
                     }
                 }
@@ -511,20 +429,14 @@ impl Worker {
         match client.list_uploads().await {
             Err(why) => broken.push(format!("LISTING: uploads: {why}")),
             Ok(found) => {
-                let known: BTreeSet<&str> = self
-                    .uploads
+                let known: BTreeSet<&str> = self.uploads.iter().map(|upload| upload.id.as_str()).collect();
+                let strays = found
                     .iter()
-                    .map(|upload| upload.id.as_str())
-                    .collect();
-                let strays = found.iter().filter(|(key, id)| {
-                    key.starts_with(&self.prefix) && !known.contains(id.as_str())
-                });
+                    .filter(|(key, id)| key.starts_with(&self.prefix) && !known.contains(id.as_str()));
                 for (key, id) in strays {
                     match client.abort(key, id).await {
                         Ok(answer) if answer.status == 204 => {}
-                        other => broken.push(format!(
-                            "REFUSED: abort of a stray upload of {key}: {other:?}"
-                        )),
+                        other => broken.push(format!("REFUSED: abort of a stray upload of {key}: {other:?}")),
                     }
                 }
             }
@@ -555,10 +467,7 @@ fn part_bounds(content: Content, number: u16) -> (u64, u64) {
 }
 
 fn origin(content: Content) -> String {
-    format!(
-        "{:x}-{}-{}",
-        content.stream, content.generation, content.size
-    )
+    format!("{:x}-{}-{}", content.stream, content.generation, content.size)
 }
 
 fn parse_origin(text: &str) -> Option<Content> {
@@ -566,11 +475,7 @@ fn parse_origin(text: &str) -> Option<Content> {
     let stream = u64::from_str_radix(fields.next()?, 16).ok()?;
     let generation = fields.next()?.parse().ok()?;
     let size = fields.next()?.parse().ok()?;
-    Some(Content {
-        stream,
-        generation,
-        size,
-    })
+    Some(Content { stream, generation, size })
 }
 
 /// What an answer to GET shows, if it is whole.
@@ -579,19 +484,13 @@ fn read_state(key: &str, answer: &Answer) -> Result<State, String> {
         return Ok(None);
     }
     if answer.status != 200 {
-        return Err(format!(
-            "UNREADABLE: GET {key}: {} {:?}",
-            answer.brief(),
-            answer.body
-        ));
+        return Err(format!("UNREADABLE: GET {key}: {} {:?}", answer.brief(), answer.body));
     }
     let content = answer
         .header(ORIGIN)
         .and_then(parse_origin)
         .ok_or_else(|| format!("TORN: {key} lost its metadata"))?;
-    content
-        .verify(&answer.body)
-        .map_err(|why| format!("TORN: {key}: {why}"))?;
+    content.verify(&answer.body).map_err(|why| format!("TORN: {key}: {why}"))?;
     let etag = answer.etag();
     let single = format!("\"{}\"", hex(&md5(&answer.body)));
     if !etag.contains('-') && etag != single {
@@ -609,9 +508,8 @@ pub struct Fleet {
 impl Fleet {
     pub fn new(seed: u64, profile: &Profile) -> Self {
         let mut rng = Rng::new(seed);
-        let workers = (0..profile.workers)
-            .map(|index| Worker::new(index, seed, rng.fork(), profile))
-            .collect();
+        let workers =
+            (0..profile.workers).map(|index| Worker::new(index, seed, rng.fork(), profile)).collect();
         Self { workers }
     }
 
@@ -624,9 +522,7 @@ impl Fleet {
                 worker
             })
         };
-        Underway {
-            tasks: self.workers.into_iter().map(run).collect(),
-        }
+        Underway { tasks: self.workers.into_iter().map(run).collect() }
     }
 
     /// Asks the restarted node for all that was promised, all workers at once.
@@ -651,17 +547,11 @@ impl Fleet {
 
     /// What was broken since the last time.
     pub fn take_violations(&mut self) -> Vec<String> {
-        self.workers
-            .iter_mut()
-            .flat_map(|worker| worker.violations.drain(..))
-            .collect()
+        self.workers.iter_mut().flat_map(|worker| worker.violations.drain(..)).collect()
     }
 
     pub fn objects(&self) -> usize {
-        self.workers
-            .iter()
-            .map(|worker| worker.model.present().count())
-            .sum()
+        self.workers.iter().map(|worker| worker.model.present().count()).sum()
     }
 }
 
@@ -691,11 +581,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("etag", format!("\"{}\"", hex(&md5(&body))).parse().unwrap());
         headers.insert(ORIGIN, origin(content).parse().unwrap());
-        Answer {
-            status: 200,
-            headers,
-            body,
-        }
+        Answer { status: 200, headers, body }
     }
 
     #[test]
@@ -703,16 +589,8 @@ mod tests {
         let bodies = Bodies::new(3);
         let (new, old) = (bodies.content("k", 2, 100), bodies.content("k", 1, 100));
         assert_eq!(read_state("k", &answer(new, new.bytes())), Ok(Some(new)));
-        assert!(
-            read_state("k", &answer(new, old.bytes()))
-                .unwrap_err()
-                .starts_with("TORN")
-        );
-        assert!(
-            read_state("k", &answer(new, Bytes::new()))
-                .unwrap_err()
-                .starts_with("TORN")
-        );
+        assert!(read_state("k", &answer(new, old.bytes())).unwrap_err().starts_with("TORN"));
+        assert!(read_state("k", &answer(new, Bytes::new())).unwrap_err().starts_with("TORN"));
         assert_eq!(parse_origin(&origin(new)), Some(new));
     }
 

@@ -47,30 +47,16 @@ impl LoopFs {
         let image = dir.join(format!("{name}.img"));
         File::create(&image)?.set_len(size_bytes)?;
         // No blocks kept for root, who runs the tests: full is to be full.
-        run(Command::new("mkfs.ext4")
-            .args(["-q", "-F", "-m", "0"])
-            .arg(&image))?;
-        let device = run(Command::new("losetup")
-            .args(["--find", "--show"])
-            .arg(&image))?
-        .trim()
-        .to_owned();
-        let mut fs = Self {
-            image,
-            device,
-            mount_point: mount_point.to_owned(),
-            mounted: false,
-        };
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))?;
+        let device = run(Command::new("losetup").args(["--find", "--show"]).arg(&image))?.trim().to_owned();
+        let mut fs = Self { image, device, mount_point: mount_point.to_owned(), mounted: false };
         fs::create_dir_all(mount_point)?;
         fs.mount()?;
         Ok(fs)
     }
 
     pub fn mount(&mut self) -> Result<()> {
-        run(Command::new("mount")
-            .args(["-t", "ext4"])
-            .arg(&self.device)
-            .arg(&self.mount_point))?;
+        run(Command::new("mount").args(["-t", "ext4"]).arg(&self.device).arg(&self.mount_point))?;
         self.mounted = true;
         Ok(())
     }
@@ -95,11 +81,7 @@ impl LoopFs {
         // SAFETY: the ioctl reads one u32 behind the pointer, which lives until the call is back.
         let result = unsafe { libc::ioctl(dir.as_raw_fd(), FS_IOC_SHUTDOWN as _, &raw const flag) };
         if result != 0 {
-            bail!(
-                "FS_IOC_SHUTDOWN on {}: {}",
-                self.mount_point.display(),
-                std::io::Error::last_os_error()
-            );
+            bail!("FS_IOC_SHUTDOWN on {}: {}", self.mount_point.display(), std::io::Error::last_os_error());
         }
         Ok(())
     }
@@ -110,9 +92,7 @@ impl LoopFs {
 
     /// Bytes that an unprivileged writer may still write.
     pub fn free_bytes(&self) -> Result<u64> {
-        let text = run(Command::new("stat")
-            .args(["-f", "-c", "%a %S"])
-            .arg(&self.mount_point))?;
+        let text = run(Command::new("stat").args(["-f", "-c", "%a %S"]).arg(&self.mount_point))?;
         let mut numbers = text.split_whitespace().map(str::parse::<u64>);
         match (numbers.next(), numbers.next()) {
             (Some(Ok(blocks)), Some(Ok(size))) => Ok(blocks * size),
@@ -148,15 +128,9 @@ pub fn skip_loudly(test: &str, why: &anyhow::Error) {
 }
 
 fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("running {command:?}"))?;
+    let output = command.output().with_context(|| format!("running {command:?}"))?;
     if !output.status.success() {
-        bail!(
-            "{command:?}: {}: {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

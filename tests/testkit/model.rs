@@ -52,9 +52,7 @@ impl Model {
             (Some(_), [None]) => "UNDELETED",
             (Some(_), _) => "WRONG VERSION",
         };
-        Err(format!(
-            "{kind}: {key} holds {state:?}, allowed is {allowed:?}"
-        ))
+        Err(format!("{kind}: {key} holds {state:?}, allowed is {allowed:?}"))
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {
@@ -63,12 +61,10 @@ impl Model {
 
     /// The keys that certainly exist, with their contents.
     pub fn present(&self) -> impl Iterator<Item = (&str, Content)> {
-        self.keys
-            .iter()
-            .filter_map(|(key, allowed)| match allowed.as_slice() {
-                [Some(content)] => Some((key.as_str(), *content)),
-                _ => None,
-            })
+        self.keys.iter().filter_map(|(key, allowed)| match allowed.as_slice() {
+            [Some(content)] => Some((key.as_str(), *content)),
+            _ => None,
+        })
     }
 }
 
@@ -81,10 +77,7 @@ mod tests {
     #[test]
     fn acknowledged_is_certain_and_unanswered_is_either() {
         let bodies = Bodies::new(1);
-        let (a, b) = (
-            Some(bodies.content("k", 1, 10)),
-            Some(bodies.content("k", 2, 10)),
-        );
+        let (a, b) = (Some(bodies.content("k", 1, 10)), Some(bodies.content("k", 2, 10)));
         let mut model = Model::default();
         assert!(model.observed("k", None).is_ok());
         model.acknowledged("k", a);

@@ -39,17 +39,8 @@ impl BucketConfig {
     pub fn new(name: &str) -> Self {
         let access_key = format!("AKID{}", name.to_ascii_uppercase().replace(['-', '.'], "0"));
         let secret = format!("for/tests+only/{name}/0123456789abcdefghij");
-        let credential = Credential {
-            access_key,
-            secret,
-            rights: None,
-        };
-        Self {
-            name: name.to_owned(),
-            quota: None,
-            anonymous: Vec::new(),
-            credentials: vec![credential],
-        }
+        let credential = Credential { access_key, secret, rights: None };
+        Self { name: name.to_owned(), quota: None, anonymous: Vec::new(), credentials: vec![credential] }
     }
 
     pub fn quota(mut self, quota: &str) -> Self {
@@ -174,18 +165,11 @@ impl Node {
     /// Directory and configuration, but no process yet.
     pub fn prepare(config: NodeConfig) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("s3o-test-").tempdir()?;
-        let node = Self {
-            config,
-            dir,
-            running: None,
-        };
+        let node = Self { config, dir, running: None };
         fs::create_dir_all(node.data_dir())?;
         let text = node.config.render(&node.data_dir());
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(node.config_path())?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(node.config_path())?;
         file.write_all(text.as_bytes())?;
         Ok(node)
     }
@@ -193,18 +177,11 @@ impl Node {
     /// Starts the process and waits until it says where it listens.
     pub fn run(&mut self) -> Result<()> {
         assert!(self.running.is_none(), "the node runs already");
-        let log = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(self.log_path())?;
+        let log = OpenOptions::new().append(true).create(true).open(self.log_path())?;
         let mut command = self.command("serve");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("starting {}", self.config.binary.display()))?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child =
+            command.spawn().with_context(|| format!("starting {}", self.config.binary.display()))?;
         match wait_ready(&mut child, &self.dir.path().join("stdout.log")) {
             Ok(addr) => {
                 self.running = Some(Running { child, addr });
@@ -223,8 +200,7 @@ impl Node {
         assert!(self.running.is_none(), "the node runs already");
         let log = OpenOptions::new().append(true).create(true).open(self.log_path())?;
         let mut command = self.command("serve");
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
         std::thread::sleep(after);
         child.kill()?;
         child.wait()?;
@@ -234,11 +210,7 @@ impl Node {
     /// A subcommand of the binary with this node's configuration.
     pub fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.config.binary);
-        command
-            .arg(subcommand)
-            .arg("--config")
-            .arg(self.config_path())
-            .current_dir(self.dir.path());
+        command.arg(subcommand).arg("--config").arg(self.config_path()).current_dir(self.dir.path());
         command.envs(self.config.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -252,10 +224,7 @@ impl Node {
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.config
-            .data_dir
-            .clone()
-            .unwrap_or_else(|| self.dir.path().join("data"))
+        self.config.data_dir.clone().unwrap_or_else(|| self.dir.path().join("data"))
     }
 
     pub fn blobs_dir(&self) -> PathBuf {
@@ -272,14 +241,19 @@ impl Node {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines
-            .get(lines.len().saturating_sub(30)..)
-            .unwrap_or_default()
-            .join("\n")
+        lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
     }
 
     pub fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Whether the process that was started still lives.
+    pub fn is_alive(&mut self) -> bool {
+        let Some(running) = self.running.as_mut() else {
+            return false;
+        };
+        matches!(running.child.try_wait(), Ok(None))
     }
 
     pub fn pid(&self) -> i32 {
@@ -296,15 +270,8 @@ impl Node {
 
     /// A client with the first credential of the first bucket. The port changes with each start: ask again.
     pub fn client(&self) -> S3Client {
-        let bucket = self
-            .config
-            .buckets
-            .first()
-            .expect("the configuration has a bucket");
-        let credential = bucket
-            .credentials
-            .first()
-            .expect("the bucket has a credential");
+        let bucket = self.config.buckets.first().expect("the configuration has a bucket");
+        let credential = bucket.credentials.first().expect("the bucket has a credential");
         S3Client::new(self.addr(), &bucket.name, credential.clone())
     }
 
@@ -381,9 +348,7 @@ fn all_stopped(pid: i32) -> bool {
     tasks.flatten().all(|task| {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
         // The state follows the name, which is in parentheses and may hold anything.
-        let state = stat
-            .rsplit_once(')')
-            .and_then(|(_, rest)| rest.trim_start().chars().next());
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
         matches!(state, None | Some('T' | 't' | 'Z' | 'X' | 'D'))
     })
 }
@@ -391,10 +356,7 @@ fn all_stopped(pid: i32) -> bool {
 fn wait_ready(child: &mut Child, stdout_log: &Path) -> Result<SocketAddr> {
     let stdout = child.stdout.take().context("stdout is piped")?;
     let (sender, lines) = mpsc::channel();
-    let log = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(stdout_log)?;
+    let log = OpenOptions::new().append(true).create(true).open(stdout_log)?;
     std::thread::spawn(move || read_stdout(stdout, log, &sender));
     let line = match lines.recv_timeout(START_TIMEOUT) {
         Ok(line) => line,
@@ -403,13 +365,8 @@ fn wait_ready(child: &mut Child, stdout_log: &Path) -> Result<SocketAddr> {
             bail!("the node did not say where it listens in {START_TIMEOUT:?}")
         }
     };
-    let addr = line
-        .strip_prefix(READY)
-        .with_context(|| format!("the first line is {line:?}"))?;
-    addr.trim()
-        .trim_end_matches('/')
-        .parse()
-        .with_context(|| format!("the first line is {line:?}"))
+    let addr = line.strip_prefix(READY).with_context(|| format!("the first line is {line:?}"))?;
+    addr.trim().trim_end_matches('/').parse().with_context(|| format!("the first line is {line:?}"))
 }
 
 /// Reads all of stdout, for ever: a node that prints must not block on a full pipe.
@@ -438,23 +395,18 @@ mod tests {
 
     #[test]
     fn the_configuration_says_what_was_asked() {
-        let mut config =
-            NodeConfig::new("/bin/false").bucket(BucketConfig::new("app-1").quota("10MB"));
+        let mut config = NodeConfig::new("/bin/false").bucket(BucketConfig::new("app-1").quota("10MB"));
         config.s3.push("max_object_size = \"1MB\"".to_owned());
         let text = config.render(Path::new("/a \"b\""));
         assert!(text.starts_with("data_dir = \"/a \\\"b\\\"\"\n"), "{text}");
-        assert!(
-            text.contains("[s3]\nlisten = \"127.0.0.1:0\"\nmax_object_size = \"1MB\"\n"),
-            "{text}"
-        );
+        assert!(text.contains("[s3]\nlisten = \"127.0.0.1:0\"\nmax_object_size = \"1MB\"\n"), "{text}");
         assert!(text.contains("quota = \"10MB\""), "{text}");
     }
 
     #[test]
     fn starts_stops_and_freezes_a_process() {
         let dir = tempfile::tempdir().unwrap();
-        let ready =
-            "#!/bin/sh\necho 's3-orchestrator listening on http://127.0.0.1:4242'\nexec sleep 60\n";
+        let ready = "#!/bin/sh\necho 's3-orchestrator listening on http://127.0.0.1:4242'\nexec sleep 60\n";
         let mut node = Node::start(NodeConfig::new(script(dir.path(), ready))).unwrap();
         assert_eq!(node.addr().port(), 4242);
         node.freeze();

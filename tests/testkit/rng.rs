@@ -13,11 +13,7 @@ impl Seed {
     /// From the environment, or fresh.
     pub fn new() -> Self {
         let given = std::env::var(SEED_VARIABLE).ok();
-        Self(
-            given
-                .and_then(|text| text.trim().parse().ok())
-                .unwrap_or_else(fresh),
-        )
+        Self(given.and_then(|text| text.trim().parse().ok()).unwrap_or_else(fresh))
     }
 
     pub fn value(&self) -> u64 {
@@ -48,9 +44,7 @@ fn fresh() -> u64 {
     if getrandom::fill(&mut bytes).is_ok() {
         return u64::from_le_bytes(bytes);
     }
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(1, |since| since.as_nanos() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64)
 }
 
 /// SplitMix64: small, fast, and the same on every machine.
@@ -88,9 +82,7 @@ impl Rng {
 
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         let index = self.below(items.len() as u64) as usize;
-        items
-            .get(index)
-            .expect("the list to pick from is not empty")
+        items.get(index).expect("the list to pick from is not empty")
     }
 
     /// Log-uniform up to `max`: small sizes are as frequent per decade as large ones.
@@ -126,10 +118,7 @@ mod tests {
     fn bounds_hold_and_are_reached() {
         let mut rng = Rng::new(7);
         let drawn: Vec<u64> = (0..2000).map(|_| rng.between(3, 6)).collect();
-        assert_eq!(
-            (drawn.iter().min(), drawn.iter().max()),
-            (Some(&3), Some(&6))
-        );
+        assert_eq!((drawn.iter().min(), drawn.iter().max()), (Some(&3), Some(&6)));
         assert!((0..2000).all(|_| rng.size(1000) <= 1000));
         assert!((0..2000).any(|_| rng.size(1000) > 500));
         assert!((0..2000).any(|_| rng.size(1000) == 0));

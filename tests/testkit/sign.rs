@@ -33,22 +33,13 @@ pub fn signed_headers(
         .collect();
     headers.push(("host".to_owned(), request.host.to_owned()));
     headers.push(("x-amz-date".to_owned(), date.clone()));
-    headers.push((
-        "x-amz-content-sha256".to_owned(),
-        request.payload_hash.to_owned(),
-    ));
+    headers.push(("x-amz-content-sha256".to_owned(), request.payload_hash.to_owned()));
     headers.sort();
     let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
     let names = names.join(";");
-    let scope = format!(
-        "{}/{REGION}/s3/aws4_request",
-        date.get(..8).unwrap_or_default()
-    );
+    let scope = format!("{}/{REGION}/s3/aws4_request", date.get(..8).unwrap_or_default());
     let canonical = canonical_request(request, &headers, &names);
-    let text = format!(
-        "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
-        hex(&Sha256::digest(canonical))
-    );
+    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
     let key = aws_sigv4::sign::v4::generate_signing_key(&credential.secret, now, REGION, "s3");
     let signature = aws_sigv4::sign::v4::calculate_signature(key, text.as_bytes());
     let authorization = format!(
@@ -60,12 +51,7 @@ pub fn signed_headers(
 }
 
 fn canonical_request(request: &Unsigned<'_>, headers: &[(String, String)], names: &str) -> String {
-    let mut out = format!(
-        "{}\n{}\n{}\n",
-        request.method,
-        request.path,
-        canonical_query(request.query)
-    );
+    let mut out = format!("{}\n{}\n{}\n", request.method, request.path, canonical_query(request.query));
     for (name, value) in headers {
         let _ = writeln!(out, "{name}:{}", value.trim());
     }
@@ -80,11 +66,7 @@ fn canonical_query(query: &str) -> String {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .collect();
     pairs.sort();
-    pairs
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect::<Vec<_>>()
-        .join("&")
+    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
 pub fn payload_hash(body: &[u8]) -> String {
@@ -102,8 +84,7 @@ pub fn hex(bytes: &[u8]) -> String {
 pub fn encode(text: &str, keep_slash: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        let plain =
-            byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (byte == b'/' && keep_slash);
+        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (byte == b'/' && keep_slash);
         if plain {
             out.push(byte as char);
         } else {
@@ -115,17 +96,13 @@ pub fn encode(text: &str, keep_slash: bool) -> String {
 
 /// `name=value` pairs as a raw query.
 pub fn query(pairs: &[(&str, &str)]) -> String {
-    let pair =
-        |(name, value): &(&str, &str)| format!("{}={}", encode(name, false), encode(value, false));
+    let pair = |(name, value): &(&str, &str)| format!("{}={}", encode(name, false), encode(value, false));
     pairs.iter().map(pair).collect::<Vec<_>>().join("&")
 }
 
 /// `YYYYMMDDTHHMMSSZ`.
 fn amz_date(now: SystemTime) -> String {
-    let secs = now
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs();
+    let secs = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (year, month, day) = civil_from_days(secs / 86_400);
     let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
@@ -181,19 +158,15 @@ mod tests {
         let headers = signed_headers(&request, &credential, at(1_369_353_600));
         let (_, authorization) = headers.last().unwrap();
         assert!(
-            authorization.ends_with(
-                "Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
-            ),
+            authorization
+                .ends_with("Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"),
             "{authorization}"
         );
     }
 
     #[test]
     fn queries_are_encoded_and_sorted() {
-        assert_eq!(
-            query(&[("prefix", "a b/ü"), ("x", "")]),
-            "prefix=a%20b%2F%C3%BC&x="
-        );
+        assert_eq!(query(&[("prefix", "a b/ü"), ("x", "")]), "prefix=a%20b%2F%C3%BC&x=");
         assert_eq!(canonical_query("uploads"), "uploads=");
         assert_eq!(canonical_query("b=2&a=1"), "a=1&b=2");
     }

@@ -37,18 +37,13 @@ pub fn parse(text: &str) -> Result<Element, String> {
         take_tag(&mut open, tag)?;
     }
     match open.as_slice() {
-        [root] => root
-            .children
-            .first()
-            .cloned()
-            .ok_or_else(|| "no element".to_owned()),
+        [root] => root.children.first().cloned().ok_or_else(|| "no element".to_owned()),
         _ => Err("an element without an end".to_owned()),
     }
 }
 
 fn top(open: &mut [Element]) -> Result<&mut Element, String> {
-    open.last_mut()
-        .ok_or_else(|| "an end without a beginning".to_owned())
+    open.last_mut().ok_or_else(|| "an end without a beginning".to_owned())
 }
 
 fn take_tag(open: &mut Vec<Element>, tag: &str) -> Result<(), String> {
@@ -63,10 +58,7 @@ fn take_tag(open: &mut Vec<Element>, tag: &str) -> Result<(), String> {
         None => (tag, false),
     };
     let name = tag.split_whitespace().next().unwrap_or_default().to_owned();
-    open.push(Element {
-        name: name.clone(),
-        ..Element::default()
-    });
+    open.push(Element { name: name.clone(), ..Element::default() });
     if empty { close(open, &name) } else { Ok(()) }
 }
 
@@ -115,10 +107,7 @@ fn character(entity: &str) -> Option<char> {
 
 /// Escapes text for a request's body.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -128,14 +117,10 @@ mod tests {
 
     #[test]
     fn reads_an_answer() {
-        let text =
-            "<?xml version=\"1.0\"?>\n<R xmlns=\"x\"><A>1</A><B/><A>a &amp; &#x62;&#99;\n</A></R>";
+        let text = "<?xml version=\"1.0\"?>\n<R xmlns=\"x\"><A>1</A><B/><A>a &amp; &#x62;&#99;\n</A></R>";
         let root = parse(text).unwrap();
         assert_eq!(root.name, "R");
-        assert_eq!(
-            root.all("A").map(|a| a.text.as_str()).collect::<Vec<_>>(),
-            ["1", "a & bc\n"]
-        );
+        assert_eq!(root.all("A").map(|a| a.text.as_str()).collect::<Vec<_>>(), ["1", "a & bc\n"]);
         assert_eq!(root.text_of("B"), "");
         assert_eq!(root.text_of("C"), "");
     }

@@ -74,19 +74,10 @@ fn bucket<'a>(
         let message = "nobody can use this bucket: it has neither credentials nor anonymous rights";
         reader.problems.warning(&section.span, message);
     }
-    Some(Bucket {
-        name: name?,
-        quota_bytes,
-        anonymous,
-        credentials,
-    })
+    Some(Bucket { name: name?, quota_bytes, anonymous, credentials })
 }
 
-fn bucket_name<'a>(
-    reader: &mut Reader<'a>,
-    section: &Section<'a>,
-    names: &mut Taken,
-) -> Option<BucketName> {
+fn bucket_name<'a>(reader: &mut Reader<'a>, section: &Section<'a>, names: &mut Taken) -> Option<BucketName> {
     let text = reader.required(section, "name")?;
     names.take(reader, "bucket", &text);
     let name = BucketName::new(text.value.clone())
@@ -131,17 +122,10 @@ fn later(reader: &mut Reader<'_>, section: &Section<'_>, key: &str, what: &str) 
 fn anonymous<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Anonymous {
     let words = reader.words(section, "anonymous", &["read", "write"]);
     let has = |word: &str| words.iter().flatten().any(|w| w == word);
-    Anonymous {
-        read: has("read"),
-        write: has("write"),
-    }
+    Anonymous { read: has("read"), write: has("write") }
 }
 
-fn credentials<'a>(
-    reader: &mut Reader<'a>,
-    section: &Section<'a>,
-    ids: &mut Taken,
-) -> Vec<Credential> {
+fn credentials<'a>(reader: &mut Reader<'a>, section: &Section<'a>, ids: &mut Taken) -> Vec<Credential> {
     let title = "[[buckets.credentials]]";
     let sections = reader.tables(section, "credentials", title, keys::CREDENTIALS);
     let mut credentials = Vec::new();
@@ -151,26 +135,14 @@ fn credentials<'a>(
     credentials
 }
 
-fn credential<'a>(
-    reader: &mut Reader<'a>,
-    section: &Section<'a>,
-    ids: &mut Taken,
-) -> Option<Credential> {
+fn credential<'a>(reader: &mut Reader<'a>, section: &Section<'a>, ids: &mut Taken) -> Option<Credential> {
     let id = access_key_id(reader, section, ids);
     let secret = read_secret(reader, section, id.as_deref().unwrap_or_default());
     let rights = rights(reader, section);
-    Some(Credential {
-        access_key_id: id?,
-        secret: secret?,
-        rights,
-    })
+    Some(Credential { access_key_id: id?, secret: secret?, rights })
 }
 
-fn access_key_id<'a>(
-    reader: &mut Reader<'a>,
-    section: &Section<'a>,
-    ids: &mut Taken,
-) -> Option<String> {
+fn access_key_id<'a>(reader: &mut Reader<'a>, section: &Section<'a>, ids: &mut Taken) -> Option<String> {
     let text = reader.required(section, "access_key_id")?;
     ids.take(reader, "access key", &text);
     let id = check_access_key_id(&text.value);
@@ -193,9 +165,5 @@ fn rights<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Rights {
         return Rights::ALL;
     };
     let has = |word: &str| words.iter().any(|w| w == word);
-    Rights {
-        read: has("read"),
-        write: has("write"),
-        delete: has("delete"),
-    }
+    Rights { read: has("read"), write: has("write"), delete: has("delete") }
 }

@@ -1,15 +1,6 @@
 //! Every key that a configuration may have, by table. The manual page is held to these lists.
 
-pub const TOP: &[&str] = &[
-    "data_dir",
-    "durability",
-    "s3",
-    "buckets",
-    "backends",
-    "mounts",
-    "admin",
-    "log",
-];
+pub const TOP: &[&str] = &["data_dir", "durability", "s3", "buckets", "backends", "mounts", "admin", "log"];
 
 pub const S3: &[&str] = &[
     "listen",
@@ -29,22 +20,10 @@ pub const S3: &[&str] = &[
     "shutdown_grace",
 ];
 
-pub const BUCKETS: &[&str] = &[
-    "name",
-    "quota",
-    "copies",
-    "acknowledge",
-    "placement",
-    "anonymous",
-    "credentials",
-];
+pub const BUCKETS: &[&str] =
+    &["name", "quota", "copies", "acknowledge", "placement", "anonymous", "credentials"];
 
-pub const CREDENTIALS: &[&str] = &[
-    "access_key_id",
-    "secret_access_key",
-    "secret_access_key_file",
-    "rights",
-];
+pub const CREDENTIALS: &[&str] = &["access_key_id", "secret_access_key", "secret_access_key_file", "rights"];
 
 pub const BACKENDS: &[&str] = &[
     "name",
@@ -64,17 +43,8 @@ pub const BACKENDS: &[&str] = &[
     "monthly_ingress",
 ];
 
-pub const MOUNTS: &[&str] = &[
-    "bucket",
-    "path",
-    "prefix",
-    "read_only",
-    "allow_other",
-    "uid",
-    "gid",
-    "file_mode",
-    "dir_mode",
-];
+pub const MOUNTS: &[&str] =
+    &["bucket", "path", "prefix", "read_only", "allow_other", "uid", "gid", "file_mode", "dir_mode"];
 
 pub const ADMIN: &[&str] = &["listen"];
 
@@ -110,9 +80,7 @@ pub fn nearest<'a>(word: &str, valid: &[&'a str]) -> Option<&'a str> {
 
 /// A right key in the wrong place is the commonest slip of TOML: a key below another table's header.
 fn misplaced(key: &str, table: &str) -> Option<String> {
-    let home = TABLES
-        .iter()
-        .find(|(title, keys)| *title != table && keys.contains(&key))?;
+    let home = TABLES.iter().find(|(title, keys)| *title != table && keys.contains(&key))?;
     Some(format!("it belongs in {}", home.0))
 }
 

@@ -33,12 +33,7 @@ struct InFile<'a> {
 
 impl fmt::Display for InFile<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem {
-            severity,
-            line,
-            column,
-            message,
-        } = self.problem;
+        let Problem { severity, line, column, message } = self.problem;
         let severity = match severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
@@ -57,10 +52,7 @@ pub struct Problems<'a> {
 
 impl<'a> Problems<'a> {
     pub fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            found: Vec::new(),
-        }
+        Self { text, found: Vec::new() }
     }
 
     pub fn error(&mut self, span: &Range<usize>, message: impl Into<String>) {
@@ -88,12 +80,7 @@ impl<'a> Problems<'a> {
 
     fn add(&mut self, severity: Severity, offset: usize, message: String) {
         let (line, column) = position(self.text, offset);
-        let problem = Problem {
-            severity,
-            line,
-            column,
-            message,
-        };
+        let problem = Problem { severity, line, column, message };
         self.found.push((offset, problem));
     }
 }
@@ -102,10 +89,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-    let column = before
-        .get(line_start..)
-        .map_or(0, |line| line.chars().count())
-        + 1;
+    let column = before.get(line_start..).map_or(0, |line| line.chars().count()) + 1;
     (line, column)
 }
 
@@ -128,14 +112,8 @@ mod tests {
         problems.error(&(2..3), "second");
         problems.warning(&(0..1), "first");
         assert!(problems.any_error());
-        let shown: Vec<_> = problems
-            .into_sorted()
-            .iter()
-            .map(|p| p.in_file(Path::new("x.toml")).to_string())
-            .collect();
-        assert_eq!(
-            shown,
-            ["x.toml:1:1: warning: first", "x.toml:2:1: error: second"]
-        );
+        let shown: Vec<_> =
+            problems.into_sorted().iter().map(|p| p.in_file(Path::new("x.toml")).to_string()).collect();
+        assert_eq!(shown, ["x.toml:1:1: warning: first", "x.toml:2:1: error: second"]);
     }
 }

@@ -129,12 +129,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A list of words out of `valid`; `None` if the key is absent.
-    pub fn words(
-        &mut self,
-        section: &Section<'a>,
-        key: &str,
-        valid: &[&str],
-    ) -> Option<Vec<String>> {
+    pub fn words(&mut self, section: &Section<'a>, key: &str, valid: &[&str]) -> Option<Vec<String>> {
         let value = section.get(key)?;
         let DeValue::Array(items) = value.get_ref() else {
             self.wrong_type(value.span(), key, "a list of strings", value.get_ref());
@@ -207,8 +202,7 @@ impl<'a> Reader<'a> {
         let text = self.text_of(value, key)?;
         let duration = self.parsed(&text, types::parse_duration(&text.value))?;
         if duration.is_zero() {
-            self.problems
-                .error(&text.span, format!("`{key}` must be more than zero"));
+            self.problems.error(&text.span, format!("`{key}` must be more than zero"));
             return None;
         }
         Some(duration)
@@ -216,9 +210,7 @@ impl<'a> Reader<'a> {
 
     /// The value of a check of `at`, or its complaint noted.
     pub fn parsed<T, V>(&mut self, at: &At<T>, result: Result<V, String>) -> Option<V> {
-        result
-            .map_err(|message| self.problems.error(&at.span, message))
-            .ok()
+        result.map_err(|message| self.problems.error(&at.span, message)).ok()
     }
 
     fn text_of(&mut self, value: &Spanned<DeValue<'a>>, key: &str) -> Option<At<String>> {
@@ -248,16 +240,10 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn positive<N: PartialOrd + From<u8>>(
-        &mut self,
-        number: Option<N>,
-        span: Span,
-        key: &str,
-    ) -> Option<N> {
+    fn positive<N: PartialOrd + From<u8>>(&mut self, number: Option<N>, span: Span, key: &str) -> Option<N> {
         let number = number.filter(|n| *n >= N::from(1));
         if number.is_none() {
-            self.problems
-                .error(&span, format!("`{key}` must be more than zero"));
+            self.problems.error(&span, format!("`{key}` must be more than zero"));
         }
         number
     }

@@ -128,9 +128,7 @@ fn in_memory<'a>(
 /// `IP:PORT`, or `localhost:PORT`. Other names are not looked up: `check` must not depend on DNS.
 pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let text = text.trim();
-    let local = text
-        .strip_prefix("localhost:")
-        .map(|port| format!("127.0.0.1:{port}"));
+    let local = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     local.as_deref().unwrap_or(text).parse().map_err(|_| {
         format!("\"{text}\" is not an address: write \"127.0.0.1:9000\", \"0.0.0.0:9000\" or \"[::]:9000\"")
     })
@@ -151,10 +149,7 @@ fn parse_domain(text: &str) -> Result<String, String> {
 fn parse_url(text: &str) -> Result<String, String> {
     let bad = || format!("\"{text}\" is not an endpoint: write \"https://s3.example.org\", without a path");
     let url = text.strip_suffix('/').unwrap_or(text);
-    let host = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))
-        .ok_or_else(bad)?;
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).ok_or_else(bad)?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     if host.is_empty() || !host.chars().all(allowed) {
         return Err(bad());

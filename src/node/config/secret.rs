@@ -60,17 +60,12 @@ pub fn read_secret<'a>(
         return None;
     }
     if *secret.value == AWS_EXAMPLE {
-        reader
-            .problems
-            .warning(&secret.span, "this is the secret of AWS's documentation");
+        reader.problems.warning(&secret.span, "this is the secret of AWS's documentation");
     }
     Some(Secret::new(secret.value.to_string()))
 }
 
-fn one_source<'a>(
-    reader: &mut Reader<'a>,
-    section: &Section<'a>,
-) -> Option<At<Zeroizing<String>>> {
+fn one_source<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<At<Zeroizing<String>>> {
     const KEY: &str = "secret_access_key";
     const FILE: &str = "secret_access_key_file";
     match (section.has(KEY), section.has(FILE)) {
@@ -107,9 +102,7 @@ fn from_file(reader: &mut Reader<'_>, path: &At<String>) -> Result<Zeroizing<Str
     let failed = |error: std::io::Error| format!("cannot read the secret in {show}: {error}");
     let about = std::fs::metadata(&file).map_err(failed)?;
     if about.len() > MAX_SECRET_FILE_BYTES {
-        return Err(format!(
-            "{show} has more than {MAX_SECRET_FILE_BYTES} bytes"
-        ));
+        return Err(format!("{show} has more than {MAX_SECRET_FILE_BYTES} bytes"));
     }
     if about.permissions().mode() & 0o004 != 0 {
         let message = format!("everybody on this machine can read {show}; chmod 600 it");
@@ -137,7 +130,9 @@ fn judge(secret: &str, access_key_id: &str) -> Result<(), String> {
     if secret.trim() != secret {
         return say("begins or ends with a space");
     }
-    if secret.eq_ignore_ascii_case(access_key_id) || WELL_KNOWN.contains(&secret.to_ascii_lowercase().as_str()) {
+    if secret.eq_ignore_ascii_case(access_key_id)
+        || WELL_KNOWN.contains(&secret.to_ascii_lowercase().as_str())
+    {
         return say("is one that everybody knows; make one with: openssl rand -hex 20");
     }
     if secret.chars().count() < MIN_SECRET_CHARS {
