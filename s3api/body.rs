@@ -31,6 +31,14 @@ pub struct BodyLimits {
     pub min_bytes_per_second: u64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Ended,
+    /// For good: what comes behind an error is not verified.
+    Failed,
+}
+
 /// A body whose head was believed and whose bytes are not yet.
 pub struct BodySource<B> {
     incoming: B,
@@ -39,7 +47,7 @@ pub struct BodySource<B> {
     pace: Pace,
     /// Content handed out.
     received: u64,
-    ended: bool,
+    state: State,
 }
 
 /// Holds the head's promises about the body against each other and makes its source. `payload` is
@@ -76,7 +84,7 @@ fn open<B>(promise: Promise, incoming: B, limits: BodyLimits) -> Result<(BodySou
     };
     let pace = Pace::new(limits.timeout, limits.min_bytes_per_second);
     let source =
-        BodySource { incoming, decoder, promised: promised.clone(), pace, received: 0, ended: false };
+        BodySource { incoming, decoder, promised: promised.clone(), pace, received: 0, state: State::Open };
     Ok((source, promised))
 }
 
@@ -87,17 +95,26 @@ where
 {
     /// The next content; `None` once all of it came and its framing and length were right.
     pub async fn next_piece(&mut self) -> Result<Option<Bytes>> {
-        if self.ended {
-            return Ok(None);
+        let outcome = match self.state {
+            State::Open => self.read().await,
+            State::Ended => return Ok(None),
+            State::Failed => return Err(incomplete("the body has failed before")),
+        };
+        match &outcome {
+            Ok(Some(_)) => {}
+            Ok(None) => self.state = State::Ended,
+            Err(_) => self.state = State::Failed,
         }
+        outcome
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>> {
         loop {
             if let Some(piece) = self.decoded()? {
                 return self.count(piece).map(Some);
             }
             let Some(data) = self.pace.next_data(&mut self.incoming).await? else {
-                self.finish()?;
-                self.ended = true;
-                return Ok(None);
+                return self.finish().map(|()| None);
             };
             match &mut self.decoder {
                 Some(decoder) => decoder.push(data),

@@ -150,7 +150,7 @@ fn check_head(operation: Operation, access: &Access, head: &Parts) -> Result<()>
     }
 }
 
-async fn perform(operation: Operation, call: &Call<'_>, body: RequestBody) -> Reply {
+pub(crate) async fn perform(operation: Operation, call: &Call<'_>, body: RequestBody) -> Reply {
     use Operation as Op;
     match operation {
         Op::ListBuckets => ops::list_buckets::list_buckets(call),

@@ -36,3 +36,6 @@ pub mod upload_part_copy;
 pub use call::Call;
 
 pub type Reply = crate::error::Result<http::Response<crate::ResponseBody>>;
+
+#[cfg(test)]
+mod tests;

@@ -218,6 +218,17 @@ fn a_broken_connection_is_an_incomplete_body() {
     assert_eq!(code.map_err(|error: S3Error| error.code), Err(Code::IncompleteBody));
 }
 
+#[test]
+fn an_error_is_for_good() {
+    let pairs = [CHUNKED, ("x-amz-decoded-content-length", "0")];
+    let text = "0\r\nrubbish\r\n\r\n";
+    let (mut source, _) = open_body(&headers(&pairs), None, full(text), LIMITS).unwrap();
+    run(async {
+        assert!(source.next().await.is_err());
+        assert!(source.next().await.is_err());
+    });
+}
+
 /// The store hands our own errors back untouched.
 #[test]
 fn errors_survive_the_store() {

@@ -128,7 +128,10 @@ impl Census {
         Ok(inner.meta.walk(Table::Parts, |key, value| {
             let (sequence, number) = match meta::keyspace::split_part(key) {
                 Ok(parsed) => parsed,
-                Err(error) => return Ok(self.unreadable("part", error)),
+                Err(error) => {
+                    self.unreadable("part", error);
+                    return Ok(());
+                }
             };
             if number == 0 {
                 return Ok(());

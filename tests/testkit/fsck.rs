@@ -34,11 +34,11 @@ pub fn run(node: &Node) -> Result<Report> {
 fn summary(stdout: &str) -> Value {
     let whole = serde_json::from_str::<Value>(stdout).ok();
     let lines = stdout.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let found = whole.into_iter().chain(lines).filter_map(|value: Value| match value.get("summary") {
+    let mut found = whole.into_iter().chain(lines).filter_map(|value: Value| match value.get("summary") {
         Some(summary) => Some(summary.clone()),
         None => value.get("differences").is_some().then_some(value),
     });
-    found.last().unwrap_or(Value::Null)
+    found.next_back().unwrap_or(Value::Null)
 }
 
 /// Lets the running node clean up, stops it in good order, and wants fsck clean. Leaves it stopped.
