@@ -417,3 +417,61 @@ async fn buckets() {
     world.get("/own?location", &[]).await.root("LocationConstraint");
     world.get("/own?versioning", &[]).await.root("VersioningConfiguration");
 }
+
+async fn post(world: &World, anonymous: Anonymous, fields: &[(&str, &str)], file: &str) -> Answer {
+    let mut body = String::new();
+    for (name, value) in fields {
+        body += &format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    }
+    body += &format!(
+        "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f.txt\"\r\n\r\n{file}\r\n--b--\r\n"
+    );
+    let mut headers = HeaderMap::new();
+    headers.insert("host", HeaderValue::from_static("node:9000"));
+    headers.insert("content-type", HeaderValue::from_static("multipart/form-data; boundary=b"));
+    headers.insert("content-length", HeaderValue::from(body.len()));
+    let bucket = Bucket { anonymous, ..Bucket::clone(&world.bucket) };
+    let options = Options { buckets: [("own".to_owned(), Arc::new(bucket))].into(), ..testing::options() };
+    let form = super::post_object::Post {
+        store: &world.store,
+        options: &options,
+        keys: &crate::auth::SigningKeys::default(),
+        target: &router::target("/own", None, None).unwrap(),
+        headers: &headers,
+        now: testing::NOW,
+    };
+    let mut audit = crate::Audit::default();
+    match super::post_object::post_object(&form, RequestBody::from_bytes(body), &mut audit).await {
+        Ok(response) => answered(response, None).await,
+        Err(error) => answered(Response::new(ResponseBody::Empty), Some(error.code.name())).await,
+    }
+}
+
+#[tokio::test]
+async fn forms() {
+    let world = world();
+    let writable = Anonymous { read: false, write: true };
+    let done =
+        post(&world, writable, &[("key", "up/${filename}"), ("Content-Type", "text/plain")], "hello").await;
+    assert_eq!((done.status, done.header("etag"), done.code), (204, HELLO_MD5, None));
+    assert_eq!(done.header("location"), "http://node:9000/own/up/f.txt");
+    let got = world.get("/own/up/f.txt", &[]).await;
+    assert_eq!((&*got.body, got.header("content-type")), ("hello", "text/plain"));
+    let created = post(&world, writable, &[("key", "k"), ("success_action_status", "201")], "").await;
+    assert_eq!((created.status, created.texts("Key")), (201, vec!["k"]));
+    let elsewhere = [("key", "a b"), ("success_action_redirect", "https://x.example/?q=1")];
+    let redirect = post(&world, writable, &elsewhere, "hello").await;
+    assert_eq!(redirect.status, 303);
+    assert!(redirect.header("location").starts_with("https://x.example/?q=1&bucket=own&key=a%20b&etag=%22"));
+
+    let refused =
+        async |anonymous, fields: &[(&str, &str)]| post(&world, anonymous, fields, "new").await.code;
+    assert_eq!(refused(Anonymous::default(), &[("key", "k")]).await, Some("AccessDenied"));
+    assert_eq!(refused(writable, &[]).await, Some("InvalidArgument"));
+    assert_eq!(refused(writable, &[("key", "k"), ("acl", "public-read")]).await, Some("NotImplemented"));
+    assert_eq!(
+        refused(writable, &[("key", "k"), ("x-amz-checksum-crc32", "AAAAAA==")]).await,
+        Some("BadDigest")
+    );
+    assert_eq!(world.get("/own/k", &[]).await.body, "", "a refused form changes nothing");
+}

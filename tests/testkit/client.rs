@@ -407,6 +407,10 @@ fn build(
     for (name, value) in headers {
         request = request.header(name, value);
     }
+    // hyper leaves the length out of an empty PUT, which S3 answers with 411.
+    if body.is_empty() && !request.headers_ref().is_some_and(|h| h.contains_key("content-length")) {
+        request = request.header("content-length", "0");
+    }
     request.body(Full::new(body)).map_err(|error| RequestError::NotSent(error.to_string()))
 }
 
