@@ -1,15 +1,26 @@
-.PHONY: run test lint build
+# What people type; how it is done stands in scripts/.
+PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+
+.PHONY: run build test lint bench install
+
+run:
+	@scripts/run.sh
 
 build:
-	@scripts/deps.sh build
-	@. scripts/env.sh && cargo build --release --locked -p s3-orchestrator
-
-run: build
-	@. scripts/env.sh && exec "$$CARGO_TARGET_DIR/release/s3-orchestrator" serve
+	@scripts/deps.sh
+	@. scripts/env.sh && cargo build --release --locked --package s3-orchestrator
 
 test:
-	@scripts/deps.sh test
 	@scripts/test.sh
 
 lint:
+	@scripts/deps.sh
 	@scripts/lint.sh
+
+bench:
+	@scripts/bench.sh
+
+install: build
+	@scripts/install.sh "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)"

@@ -1,27 +1,44 @@
-#!/usr/bin/env bash
-# Installs what is missing: `deps.sh build` for the build, `deps.sh test` for the tests as well.
-set -euo pipefail
-case "${1:-build}" in build | test) ;; *) echo "usage: deps.sh build|test" >&2; exit 2 ;; esac
+#!/bin/sh
+# Installs what the build needs, where it is missing: libclang for the bindings of RocksDB, a C++
+# compiler for RocksDB itself, ccache so that it is compiled once.
+set -eu
 
-missing=()
-need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
-need c++ g++
-need make make
-need ccache ccache
-need clang clang
-ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || missing+=(libclang-dev)
-if [ "${1:-build}" = test ]; then
-  need curl curl
-  need mkfs.ext4 e2fsprogs
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null 2>&1; then
+    sudo "$@"
+  else
+    echo "deps: this needs root or sudo: $*" >&2
+    return 1
+  fi
+}
+
+install_packages() {
+  missing=""
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+  done
+  [ -n "$missing" ] || return 0
+  echo "deps: installing$missing"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  # Unquoted: a list of words.
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+if command -v apt-get >/dev/null 2>&1; then
+  install_packages libclang-dev clang ccache cmake make g++ pkg-config ca-certificates
+else
+  for tool in clang c++ make; do
+    command -v "$tool" >/dev/null 2>&1 || {
+      echo "deps: no apt-get here; install $tool and libclang with your system's packages" >&2
+      exit 1
+    }
+  done
 fi
-if [ "${#missing[@]}" -gt 0 ]; then
-  sudo=""
-  [ "$(id -u)" = 0 ] || sudo=sudo
-  echo "installing: ${missing[*]}"
-  $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+
 if ! command -v cargo >/dev/null 2>&1; then
-  echo "cargo is missing: install the Rust toolchain (rustup, stable), then run this again" >&2
+  echo "deps: cargo is missing. Install Rust 1.92 or later, for example with rustup:" >&2
+  echo "deps:   apt-get install rustup && rustup toolchain install stable" >&2
   exit 1
 fi

@@ -93,34 +93,66 @@ async fn a_full_disk_refuses_writes_and_harms_nothing() {
     let mut filled = fill(&dir, &seed).await;
     let client = filled.node.client();
     filled.check_reads(&client).await;
-    filled.fill_to_the_brim();
-    assert_full(&client, "at the brim", OBJECT_BYTES).await;
-    assert_full(&client, "at the brim", 1000).await;
-    filled.check_reads(&client).await;
     filled.delete_one(&client).await;
-    filled.fill_to_the_brim();
 
-    filled.node.restart().expect("the node starts on a full disk");
+    // Somebody takes the rest while the node is down.
+    filled.node.kill9();
+    filled.fill_to_the_brim();
+    filled.node.run().expect("the node starts on a full disk");
     let client = filled.node.client();
     filled.check_reads(&client).await;
     filled.delete_one(&client).await;
-    filled.fill_to_the_brim();
-    assert_full(&client, "after a restart", OBJECT_BYTES).await;
+    assert_full(&client, "after a start", OBJECT_BYTES).await;
+    assert_full(&client, "after a start", 1000).await;
 
     fs::remove_file(filled.filler()).expect("the filler goes");
     writes_resume(&client).await;
-    filled.objects.push(("resumed".to_owned(), Bodies::new(1).content("resumed", 1, OBJECT_BYTES)));
+    filled.objects.push(resumed());
     filled.check_reads(&client).await;
     fsck::stop_and_check(&mut filled.node).expect("nothing differs");
     drop(filled);
 }
 
+/// The neighbour goes on and takes what the node gives up, too: there is not one block left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_without_one_free_block_is_read_and_restarted() {
+    if let Err(why) = loopfs::availability() {
+        return loopfs::skip_loudly("full disk", &why);
+    }
+    let seed = Seed::new();
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut filled = fill(&dir, &seed).await;
+    let client = filled.node.client();
+    for _ in 0..3 {
+        filled.fill_to_the_brim();
+    }
+    filled.check_reads(&client).await;
+    assert_full(&client, "at the brim", OBJECT_BYTES).await;
+    assert_full(&client, "at the brim", 1000).await;
+    filled.node.restart().expect("the node starts without one free block");
+    let client = filled.node.client();
+    filled.check_reads(&client).await;
+    assert_full(&client, "after a restart", OBJECT_BYTES).await;
+    filled.delete_one(&client).await;
+
+    fs::remove_file(filled.filler()).expect("the filler goes");
+    writes_resume(&client).await;
+    filled.objects.push(resumed());
+    filled.check_reads(&client).await;
+    fsck::stop_and_check(&mut filled.node).expect("nothing differs");
+    drop(filled);
+}
+
+fn resumed() -> (String, Content) {
+    ("resumed".to_owned(), Bodies::new(1).content("resumed", 1, OBJECT_BYTES))
+}
+
 /// Without a restart, and soon.
 async fn writes_resume(client: &S3Client) {
-    let content = Bodies::new(1).content("resumed", 1, OBJECT_BYTES);
+    let (key, content) = resumed();
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let answer = client.put("resumed", content.bytes()).await.expect("an answer");
+        let answer = client.put(&key, content.bytes()).await.expect("an answer");
         if answer.is_success() {
             return;
         }

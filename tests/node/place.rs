@@ -34,6 +34,9 @@ impl Place {
     pub fn with_config(text: &str) -> Self {
         let place = Self::empty();
         place.write("s3-orchestrator.toml", text);
+        // Secrets that others can read are warned about.
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(place.path("s3-orchestrator.toml"), private).expect("chmod");
         place
     }
 

@@ -64,7 +64,10 @@ pub const TABLES: &[(&str, &[&str])] = &[
 
 /// What to say of a key that `valid` does not have.
 pub fn unknown(key: &str, table: &str, valid: &[&str]) -> String {
-    let hint = misplaced(key, table)
+    let slip = nearest(key, valid).filter(|near| strsim::damerau_levenshtein(key, near) == 1);
+    let hint = slip
+        .map(|near| format!("did you mean `{near}`?"))
+        .or_else(|| misplaced(key, table))
         .or_else(|| nearest(key, valid).map(|near| format!("did you mean `{near}`?")))
         .unwrap_or_else(|| format!("valid keys here: {}", valid.join(", ")));
     format!("unknown key `{key}` in {table}; {hint}")

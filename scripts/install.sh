@@ -1,0 +1,21 @@
+#!/bin/sh
+# install.sh DESTDIR PREFIX SYSCONFDIR: puts a built node where a system expects it. A configuration
+# that is already there is kept.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/env.sh
+destdir="$1" prefix="$2" sysconfdir="$3"
+
+put() { # MODE SOURCE TARGET
+  install -D -m "$1" "$2" "$destdir$3"
+}
+
+put 0755 "$CARGO_TARGET_DIR/release/s3-orchestrator" "$prefix/bin/s3-orchestrator"
+put 0644 man/s3-orchestrator.1 "$prefix/share/man/man1/s3-orchestrator.1"
+put 0644 man/s3-orchestrator.toml.5 "$prefix/share/man/man5/s3-orchestrator.toml.5"
+put 0644 packaging/s3-orchestrator.service "$prefix/lib/systemd/system/s3-orchestrator.service"
+put 0644 packaging/s3-orchestrator.sysusers "$prefix/lib/sysusers.d/s3-orchestrator.conf"
+put 0644 LICENSE "$prefix/share/doc/s3-orchestrator/LICENSE"
+put 0644 README.md "$prefix/share/doc/s3-orchestrator/README.md"
+config="$sysconfdir/s3-orchestrator/s3-orchestrator.toml"
+[ -e "$destdir$config" ] || put 0640 packaging/s3-orchestrator.toml "$config"
