@@ -3,7 +3,7 @@ PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR ?=
 
-.PHONY: run build test lint bench install
+.PHONY: run build test lint install
 
 run:
 	@scripts/run.sh
@@ -18,9 +18,6 @@ test:
 lint:
 	@scripts/deps.sh
 	@scripts/lint.sh
-
-bench:
-	@scripts/bench.sh
 
 install: build
 	@scripts/install.sh "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)"

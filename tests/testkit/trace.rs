@@ -37,6 +37,10 @@ impl Trace {
         let deadline = Instant::now() + ATTACH_TIMEOUT;
         while !all_traced(pid) {
             if let Some(status) = trace.child.try_wait()? {
+                // Background work may have made the fatal call already: that is a death like any other.
+                if is_dead(pid) {
+                    return Ok(trace);
+                }
                 bail!("strace ended at once: {status}");
             }
             if Instant::now() > deadline {
@@ -96,4 +100,10 @@ mod tests {
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
         trace.wait();
     }
+}
+
+fn is_dead(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // proc_pid_stat(5): the state follows the name in brackets.
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
