@@ -77,22 +77,20 @@ fn the_examples_of_configurations_are_good() {
     }
 }
 
+/// `#key = value` and `#[table]` without their sign; prose has a space after it.
+fn uncommented(line: &str) -> Option<&str> {
+    let rest = line.trim_start().strip_prefix('#')?;
+    let key = rest.split_once(" = ").map(|(key, _)| key);
+    let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    (rest.starts_with('[') || key.is_some_and(is_key)).then_some(rest)
+}
+
 /// In the sample, every line that begins with `#key = ` is a default or an example that may be
 /// uncommented.
 #[test]
 fn the_sample_is_still_good_with_everything_in_it_uncommented() {
-    let setting = |line: &str| {
-        let rest = line.trim_start().strip_prefix('#')?;
-        let key = rest.split_once(" = ")?.0;
-        let is_key =
-            !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit());
-        (is_key || rest.starts_with('[')).then(|| rest.to_owned())
-    };
     let sample = read("packaging/s3-orchestrator.toml");
-    let table =
-        |line: &str| line.trim_start().strip_prefix('#').filter(|l| l.starts_with('[')).map(str::to_owned);
-    let lines: Vec<_> =
-        sample.lines().map(|l| setting(l).or_else(|| table(l)).unwrap_or(l.to_owned())).collect();
+    let lines: Vec<_> = sample.lines().map(|line| uncommented(line).unwrap_or(line)).collect();
     assert!(lines.join("\n") != sample.trim_end(), "the sample has no commented settings");
     let place = Place::with_config(&lines.join("\n"));
     let output = place.command(&["check"]).env("APP1_SECRET", "good-enough-secret").output();
@@ -106,7 +104,8 @@ fn make_has_every_target_that_the_documents_name() {
     let targets: BTreeSet<_> = makefile.lines().filter_map(|l| l.split_once(':')).map(|(t, _)| t).collect();
     for name in ["README.md", "ARCHITECTURE.md"] {
         let text = read(name);
-        for word in text.split('`').filter_map(|code| code.trim().strip_prefix("make ")) {
+        let indented = text.lines().filter(|l| l.starts_with("    "));
+        for word in text.split('`').chain(indented).filter_map(|code| code.trim().strip_prefix("make ")) {
             let target = word.split_whitespace().next().unwrap_or_default();
             assert!(targets.contains(target), "{name} says make {target}");
         }
