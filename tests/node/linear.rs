@@ -12,6 +12,10 @@ use tokio::sync::Barrier;
 const CLIENTS: usize = 8;
 const OPERATIONS: usize = 50;
 const HISTORIES: u64 = 60;
+const HISTORIES_OVER_KILLS: usize = 12;
+/// Every request that a kill leaves unanswered multiplies the orders to try: a history that has too many is followed
+/// by another.
+const HISTORIES_OVER_KILLS_AT_MOST: u64 = 20;
 const RACES: u64 = 150;
 
 fn start() -> Node {
@@ -130,11 +134,12 @@ impl Register {
         }
     }
 
-    fn assert_linearizable(&self) {
+    /// Panics if the history is not linearizable. `false`: too many orders to try them all.
+    fn is_linearizable(&self) -> bool {
         match check(&self.history.operations(), None) {
-            Verdict::Linearizable => {}
+            Verdict::Linearizable => true,
             Verdict::Violation(why) => panic!("{} is not linearizable: {why}", self.key),
-            Verdict::GaveUp => panic!("{}: the checker gave up; fewer operations a key", self.key),
+            Verdict::GaveUp => false,
         }
     }
 }
@@ -179,7 +184,7 @@ async fn histories_are_linearizable() {
     for name in 0..HISTORIES {
         let register = Register::new(seed.value(), name);
         clients(&client, &register, &mut rng, OPERATIONS).await;
-        register.assert_linearizable();
+        assert!(register.is_linearizable(), "{}: the checker gave up", register.key);
     }
 }
 
@@ -189,7 +194,11 @@ async fn histories_over_kills_are_linearizable() {
     let seed = Seed::new();
     let mut rng = seed.rng();
     let mut node = start();
-    for name in 0..12 {
+    let mut decided = 0;
+    for name in 0..HISTORIES_OVER_KILLS_AT_MOST {
+        if decided == HISTORIES_OVER_KILLS {
+            return;
+        }
         let register = Register::new(seed.value(), name);
         let client = node.client();
         let killed = {
@@ -201,8 +210,9 @@ async fn histories_over_kills_are_linearizable() {
         killed.await.expect("a client's answers are in order");
         register.dead.store(false, Ordering::SeqCst);
         clients(&node.client(), &register, &mut rng, OPERATIONS / 4).await;
-        register.assert_linearizable();
+        decided += usize::from(register.is_linearizable());
     }
+    assert_eq!(decided, HISTORIES_OVER_KILLS, "the checker gave up too often");
 }
 
 /// Sends `CLIENTS` requests at one moment and counts the answers by status.
