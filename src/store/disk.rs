@@ -98,7 +98,7 @@ impl Disk {
 
 /// Written, not only allocated: some file systems give no promise for holes.
 fn lay(path: &Path, bytes: u64) -> io::Result<()> {
-    const BLOCK: [u8; 64 << 10] = [0; 64 << 10];
+    static BLOCK: [u8; 64 << 10] = [0; 64 << 10];
     let file = std::fs::File::create(path)?;
     for offset in (0..bytes).step_by(BLOCK.len()) {
         file.write_all_at(&BLOCK, offset)?;
