@@ -194,7 +194,12 @@ impl Store {
         let (hashes, file) = pipeline.finish(window.freeze()).await?;
         let (md5, checksum, sums) = hashes.verify(body.promised, source.trailer())?;
         let claim = noted.await.unwrap_or(Err(StoreError::Busy))?;
-        self.blocking(move |inner| Ok(inner.local.publish(id, &file)?)).await?;
+        // The claim goes along: if the client leaves now, cleanup must come after the link, not before.
+        let publish = move |inner: &crate::Inner| {
+            inner.local.publish(id, &file)?;
+            Ok(claim)
+        };
+        let claim = self.blocking(publish).await?;
         let blob = NewBlob { id, size: body.size, sums, place: NewPlace::File(EMBEDDED) };
         Ok(Ingested { blob, md5, checksum, room: Arc::new(body.room), claim: Some(claim) })
     }

@@ -1,6 +1,6 @@
 //! The steps of background work; when they run is the node's affair.
 
-use meta::{CleanupTask, Order};
+use meta::{CleanupTask, Order, Txn};
 use types::BlobId;
 
 use crate::{Inner, Progress, Store, StoreError, UploadRef};
@@ -16,9 +16,9 @@ impl Store {
 
     /// Deletes what nobody refers to and nobody reads: the only code that deletes a replica.
     pub async fn cleanup_pass(&self) -> Result<Progress, StoreError> {
-        let (tasks, found) = self.blocking(find_doomed).await?;
-        let done = tasks.len() as u64;
-        if tasks.is_empty() {
+        let (doomed, found) = self.blocking(delete_files).await?;
+        let done = doomed.len() as u64;
+        if doomed.is_empty() {
             if found > 0 {
                 // Pinned ones: look again later.
                 self.0.cleanup.0.notify_one();
@@ -26,11 +26,8 @@ impl Store {
             return Ok(Progress { done: 0, left: found });
         }
         self.commit(Order::Shared, move |txn| {
-            for (id, task) in tasks {
-                if matches!(task, CleanupTask::Blob) {
-                    txn.forget_blob(id)?;
-                }
-                txn.end_cleanup(id, &task);
+            for doomed in doomed {
+                forget(txn, &doomed)?;
             }
             Ok(())
         })
@@ -72,33 +69,48 @@ impl Store {
     }
 }
 
-/// Unreferenced, unpinned blobs whose files are deleted when this returns.
-fn find_doomed(inner: &Inner) -> Result<(Vec<(BlobId, CleanupTask)>, u64), StoreError> {
+/// A cleanup that nobody's reading holds up.
+struct Doomed {
+    id: BlobId,
+    task: CleanupTask,
+    /// Its files are gone. Otherwise it was referenced again when it was looked at.
+    deleted: bool,
+}
+
+fn forget(txn: &mut Txn<'_>, doomed: &Doomed) -> Result<(), StoreError> {
+    let Doomed { id, task, deleted } = doomed;
+    let settled = match (task, deleted) {
+        (CleanupTask::Stray(_), _) => true,
+        (CleanupTask::Blob, true) => txn.forget_blob(*id)?,
+        // It may have been released once more since: then its files still stand, and it stays in the queue.
+        (CleanupTask::Blob, false) => txn.blob(*id)?.is_none_or(|record| record.references > 0),
+    };
+    if settled {
+        txn.end_cleanup(*id, task);
+    }
+    Ok(())
+}
+
+/// Deletes the files of unpinned, unreferenced blobs; also says how many tasks it saw.
+fn delete_files(inner: &Inner) -> Result<(Vec<Doomed>, u64), StoreError> {
     let mut queued = inner.meta.cleanups(None, PASS_BLOBS)?;
     let mut found = queued.len() as u64;
-    let mut doomed = inner.pins.unpinned(queued.clone());
+    let mut unpinned = inner.pins.unpinned(queued.clone());
     // A queue whose head is all pinned must not hold up what lies behind.
-    while doomed.is_empty() && queued.len() == PASS_BLOBS {
+    while unpinned.is_empty() && queued.len() == PASS_BLOBS {
         queued = inner.meta.cleanups(queued.last().map(|(id, _)| *id), PASS_BLOBS)?;
         found += queued.len() as u64;
-        doomed = inner.pins.unpinned(queued.clone());
+        unpinned = inner.pins.unpinned(queued.clone());
     }
     let mut files = Vec::new();
-    for (id, task) in &doomed {
-        match task {
-            CleanupTask::Stray(_) => {
-                // The commit may have been recorded after the claim was given up for lost.
-                if inner.meta.blob(*id)?.is_none() {
-                    files.push(*id);
-                }
-            }
-            CleanupTask::Blob => {
-                let Some(record) = inner.meta.blob(*id)? else { continue };
-                if record.references == 0 && in_file(&record) {
-                    files.push(*id);
-                }
-            }
+    let mut doomed = Vec::with_capacity(unpinned.len());
+    for (id, task) in unpinned {
+        let record = inner.meta.blob(id)?;
+        let deleted = record.as_ref().is_none_or(|record| record.references == 0);
+        if deleted && record.as_ref().is_none_or(in_file) {
+            files.push(id);
         }
+        doomed.push(Doomed { id, task, deleted });
     }
     inner.local.remove(&files)?;
     Ok((doomed, found))
