@@ -4,15 +4,16 @@
 //! one window, the next is filled.
 
 use bytes::{Bytes, BytesMut};
-use md5::Digest as _;
 use meta::{
     Account, CHUNK_BYTES, EMBEDDED, Intent, NewBlob, NewPlace, Order, Place, QuotaExceeded, Reservation,
 };
+use sha2::Digest as _;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use types::checksum::{Hasher, chunk_sum};
 use types::{Algorithm, BlobId, BucketId, Checksum};
 
+use crate::md5::Md5;
 use crate::{DigestMismatch, Promised, Source, Store, StoreError};
 
 /// Values up to this size lie in RocksDB: a file each costs more there (measured up to 16 KiB).
@@ -59,58 +60,63 @@ impl Drop for Claim {
     }
 }
 
-/// All digests of one body.
-struct Hashes {
-    md5: md5::Md5,
+/// All digests of one body but MD5: together they are about as much work as MD5 alone, and are done
+/// beside it.
+struct Sums {
     sha256: Option<sha2::Sha256>,
     checksum: Hasher,
-    sums: Vec<u32>,
+    chunks: Vec<u32>,
 }
 
-impl Hashes {
+impl Sums {
     fn new(promised: &Promised) -> Self {
         let algorithm = promised.checksum.map(|c| c.algorithm()).or(promised.algorithm);
         Self {
-            md5: md5::Md5::new(),
             sha256: promised.payload_sha256.map(|_| sha2::Sha256::new()),
             checksum: Hasher::new(algorithm.unwrap_or(Algorithm::Crc64Nvme)),
-            sums: Vec::new(),
+            chunks: Vec::new(),
         }
     }
 
     /// Every call but the last brings whole chunks.
     fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(bytes);
         }
         self.checksum.update(bytes);
-        self.sums.extend(bytes.chunks(CHUNK_BYTES as usize).map(chunk_sum));
+        self.chunks.extend(bytes.chunks(CHUNK_BYTES as usize).map(chunk_sum));
     }
+}
 
-    fn verify(
-        self,
-        promised: &Promised,
-        trailer: Option<Checksum>,
-    ) -> Result<([u8; 16], Checksum, Vec<u32>), StoreError> {
-        let md5: [u8; 16] = self.md5.finalize().into();
-        if promised.content_md5.is_some_and(|wanted| wanted != md5) {
-            return Err(StoreError::Digest(DigestMismatch::ContentMd5 { computed: md5 }));
-        }
-        if let (Some(sha256), Some(wanted)) = (self.sha256, promised.payload_sha256) {
-            let computed: [u8; 32] = sha256.finalize().into();
-            if computed != wanted {
-                return Err(StoreError::Digest(DigestMismatch::PayloadSha256 { computed }));
-            }
-        }
-        let checksum = self.checksum.finish();
-        for wanted in [promised.checksum, trailer].into_iter().flatten() {
-            if wanted != checksum {
-                return Err(StoreError::Digest(DigestMismatch::Checksum(wanted.algorithm())));
-            }
-        }
-        Ok((md5, checksum, self.sums))
+/// What a body turned out to be.
+struct Verified {
+    md5: [u8; 16],
+    checksum: Checksum,
+    chunks: Vec<u32>,
+}
+
+fn verify(
+    md5: [u8; 16],
+    sums: Sums,
+    promised: &Promised,
+    trailer: Option<Checksum>,
+) -> Result<Verified, StoreError> {
+    if promised.content_md5.is_some_and(|wanted| wanted != md5) {
+        return Err(StoreError::Digest(DigestMismatch::ContentMd5 { computed: md5 }));
     }
+    if let (Some(sha256), Some(wanted)) = (sums.sha256, promised.payload_sha256) {
+        let computed: [u8; 32] = sha256.finalize().into();
+        if computed != wanted {
+            return Err(StoreError::Digest(DigestMismatch::PayloadSha256 { computed }));
+        }
+    }
+    let checksum = sums.checksum.finish();
+    for wanted in [promised.checksum, trailer].into_iter().flatten() {
+        if wanted != checksum {
+            return Err(StoreError::Digest(DigestMismatch::Checksum(wanted.algorithm())));
+        }
+    }
+    Ok(Verified { md5, checksum, chunks: sums.chunks })
 }
 
 impl Store {
@@ -156,11 +162,12 @@ impl Store {
         trailer: Option<Checksum>,
     ) -> Result<Ingested, StoreError> {
         body.check_end()?;
-        let mut hashes = Hashes::new(body.promised);
-        hashes.update(&bytes);
-        let (md5, checksum, sums) = hashes.verify(body.promised, trailer)?;
+        let (mut md5, mut sums) = (Md5::new(), Sums::new(body.promised));
+        md5.update(&bytes);
+        sums.update(&bytes);
+        let Verified { md5, checksum, chunks } = verify(md5.finish(), sums, body.promised, trailer)?;
         let id = BlobId(self.0.meta.next_id()?);
-        let blob = NewBlob { id, size: bytes.len() as u64, sums, place: NewPlace::Inline(bytes) };
+        let blob = NewBlob { id, size: bytes.len() as u64, sums: chunks, place: NewPlace::Inline(bytes) };
         Ok(Ingested { blob, md5, checksum, room: Arc::new(body.room), claim: None })
     }
 
@@ -176,8 +183,7 @@ impl Store {
         // The note becomes durable while the body comes in; the file gets its name only after it.
         let noted = self.note_intent(id, intent);
         let file = Arc::new(self.blocking(move |inner| Ok(inner.local.create(id)?)).await?);
-        let mut pipeline =
-            Pipeline { file, hashes: Some(Hashes::new(body.promised)), offset: 0, running: None };
+        let mut pipeline = Pipeline::new(file, body.promised);
         loop {
             if window.len() >= WINDOW_BYTES {
                 let rest = window.split_off(WINDOW_BYTES);
@@ -191,8 +197,8 @@ impl Store {
             }
         }
         body.check_end()?;
-        let (hashes, file) = pipeline.finish(window.freeze()).await?;
-        let (md5, checksum, sums) = hashes.verify(body.promised, source.trailer())?;
+        let (md5, sums, file) = pipeline.finish(window.freeze()).await?;
+        let Verified { md5, checksum, chunks } = verify(md5.finish(), sums, body.promised, source.trailer())?;
         let claim = noted.await.unwrap_or(Err(StoreError::Busy))?;
         // The claim goes along: if the client leaves now, cleanup must come after the link, not before.
         let publish = move |inner: &crate::Inner| {
@@ -200,7 +206,7 @@ impl Store {
             Ok(claim)
         };
         let claim = self.blocking(publish).await?;
-        let blob = NewBlob { id, size: body.size, sums, place: NewPlace::File(EMBEDDED) };
+        let blob = NewBlob { id, size: body.size, sums: chunks, place: NewPlace::File(EMBEDDED) };
         Ok(Ingested { blob, md5, checksum, room: Arc::new(body.room), claim: Some(claim) })
     }
 
@@ -281,41 +287,48 @@ impl Incoming<'_> {
 /// At most one window is being hashed and written while the next one fills.
 struct Pipeline {
     file: Arc<backend::NewFile>,
-    hashes: Option<Hashes>,
+    /// At rest between two windows.
+    digests: Option<(Md5, Sums)>,
     offset: u64,
-    running: Option<(JoinHandle<Hashes>, JoinHandle<std::io::Result<()>>)>,
+    running: Option<(JoinHandle<Md5>, JoinHandle<std::io::Result<Sums>>)>,
 }
 
 impl Pipeline {
+    fn new(file: Arc<backend::NewFile>, promised: &Promised) -> Self {
+        Self { file, digests: Some((Md5::new(), Sums::new(promised))), offset: 0, running: None }
+    }
+
     async fn feed(&mut self, window: Bytes) -> Result<(), StoreError> {
-        self.settle().await?;
+        let (mut md5, mut sums) = self.settle().await?;
         let (offset, file, to_hash) = (self.offset, Arc::clone(&self.file), window.clone());
         self.offset += window.len() as u64;
-        let mut hashes = self.hashes.take().expect("settled");
         let hashing = tokio::task::spawn_blocking(move || {
-            hashes.update(&to_hash);
-            hashes
+            md5.update(&to_hash);
+            md5
         });
-        let writing = tokio::task::spawn_blocking(move || file.write_at(&window, offset));
+        let writing = tokio::task::spawn_blocking(move || {
+            file.write_at(&window, offset)?;
+            sums.update(&window);
+            Ok(sums)
+        });
         self.running = Some((hashing, writing));
         Ok(())
     }
 
-    async fn settle(&mut self) -> Result<(), StoreError> {
+    async fn settle(&mut self) -> Result<(Md5, Sums), StoreError> {
         if let Some((hashing, writing)) = self.running.take() {
             let lost = |error: tokio::task::JoinError| StoreError::Storage(error.to_string());
-            let (hashes, written) = (hashing.await.map_err(lost)?, writing.await.map_err(lost)?);
-            self.hashes = Some(hashes);
-            written?;
+            let (md5, sums) = (hashing.await.map_err(lost)?, writing.await.map_err(lost)?);
+            self.digests = Some((md5, sums?));
         }
-        Ok(())
+        self.digests.take().ok_or_else(|| StoreError::Storage("a body goes on after it failed".to_owned()))
     }
 
-    async fn finish(mut self, last: Bytes) -> Result<(Hashes, Arc<backend::NewFile>), StoreError> {
+    async fn finish(mut self, last: Bytes) -> Result<(Md5, Sums, Arc<backend::NewFile>), StoreError> {
         if !last.is_empty() {
             self.feed(last).await?;
         }
-        self.settle().await?;
-        Ok((self.hashes.take().expect("settled"), self.file))
+        let (md5, sums) = self.settle().await?;
+        Ok((md5, sums, self.file))
     }
 }

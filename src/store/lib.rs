@@ -14,6 +14,7 @@ mod fsck;
 mod get;
 mod ingest;
 mod list;
+mod md5;
 mod options;
 mod pins;
 mod put;

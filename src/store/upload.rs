@@ -1,7 +1,6 @@
 //! Multipart uploads. Complete is metadata: an object over the parts' blobs.
 
 use bytes::Bytes;
-use md5::Digest as _;
 use meta::{Account, BlobPart, Draft, FinishedUpload, Order, PartRecord, Txn, UploadRecord};
 use std::sync::Arc;
 use types::checksum::composite;
@@ -11,6 +10,7 @@ use types::{
 };
 
 use crate::ingest::Ingested;
+use crate::md5::Md5;
 use crate::{
     CompleteUpload, CreateUpload, NamedPart, OpenObject, PartList, Promised, Reader, Source, SourceError,
     Store, StoreError, StoredPart, Upload, UploadRef, Written,
@@ -176,12 +176,11 @@ fn again(txn: &Txn<'_>, request: &CompleteUpload) -> Result<Written, StoreError>
     let UploadRef { bucket, key, id } = &request.upload;
     let note = txn.finished(*id)?.filter(|note| note.bucket == *bucket && note.key == *key);
     let note = note.ok_or(StoreError::NoSuchUpload)?;
-    let mut md5 = md5::Md5::new();
+    let mut md5 = Md5::new();
     for part in &request.parts {
-        md5.update(part.etag.ok_or(StoreError::NoSuchUpload)?.md5);
+        md5.update(&part.etag.ok_or(StoreError::NoSuchUpload)?.md5);
     }
-    let md5: [u8; 16] = md5.finalize().into();
-    if md5 != note.etag.md5 {
+    if md5.finish() != note.etag.md5 {
         return Err(StoreError::NoSuchUpload);
     }
     let FinishedUpload { etag, version, modified, size, checksum, .. } = note;
@@ -251,10 +250,10 @@ fn check_size(size: u64, promised: Option<u64>) -> Result<(), StoreError> {
 }
 
 fn multipart_etag(parts: &[(u16, PartRecord)]) -> Result<ETag, StoreError> {
-    let mut md5 = md5::Md5::new();
-    parts.iter().for_each(|(_, part)| md5.update(part.etag.md5));
+    let mut md5 = Md5::new();
+    parts.iter().for_each(|(_, part)| md5.update(&part.etag.md5));
     let count = u16::try_from(parts.len()).map_err(|_| StoreError::InvalidPartOrder)?;
-    Ok(ETag { md5: md5.finalize().into(), parts: Some(count) })
+    Ok(ETag { md5: md5.finish(), parts: Some(count) })
 }
 
 /// The object's checksum from its parts'. Without an algorithm at Create it is a CRC64NVME of the
