@@ -3,6 +3,7 @@
 use super::get_object::{Asked, head};
 use super::{Call, Reply};
 use crate::ResponseBody;
+use http::{HeaderValue, header};
 
 pub async fn head_object(call: &Call<'_>) -> Reply {
     let asked = Asked::of(call)?;
@@ -14,6 +15,8 @@ pub async fn head_object(call: &Call<'_>) -> Reply {
     };
     if let Some(range) = content {
         *response.body_mut() = ResponseBody::Head(range.len());
+        // hyper leaves out a length of 0 in an answer to HEAD; the AWS CLI fails without it.
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(range.len()));
     }
     Ok(response)
 }
