@@ -3,7 +3,7 @@ PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR ?=
 
-.PHONY: run build test lint install
+.PHONY: run build test lint bench install
 
 run:
 	@scripts/run.sh
@@ -18,6 +18,9 @@ test:
 lint:
 	@scripts/deps.sh
 	@scripts/lint.sh
+
+bench:
+	@scripts/bench.sh $(BENCH)
 
 install: build
 	@scripts/install.sh "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)"

@@ -1,0 +1,162 @@
+//! LIST of 1,000 keys in buckets of different sizes, a listing of 1,000 common prefixes, and how long a
+//! node with all those objects takes to start.
+
+use crate::http::{Connection, Spec, head};
+use crate::report::{Limit, Report, median};
+use crate::{Scale, process};
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use meta::{Draft, Meta, NewBlob, NewPlace, Order};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use testkit::{BucketConfig, Node};
+use types::checksum::chunk_sum;
+use types::{BlobId, BucketName, ETag, Key, ObjectHeaders, Timestamp, WriteConditions};
+
+const PAGES: u64 = 40;
+const KEYS_PER_COMMIT: u64 = 1_000;
+const BUCKETS: [&str; 3] = ["list-small", "list-middle", "list-large"];
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
+    let mut config = crate::node_config();
+    config.buckets = BUCKETS.map(BucketConfig::new).to_vec();
+    let mut node = Node::prepare(config)?;
+    let begun = Instant::now();
+    fill(&node.data_dir(), scale.keys)?;
+    report.note(&format!("{:?} objects laid in {:.0} s", scale.keys, begun.elapsed().as_secs_f64()));
+    node.run()?;
+    list(scale, &node, report)?;
+    start(scale, &mut node, report)
+}
+
+/// Keys in 1,000 groups, so that a delimiter finds 1,000 common prefixes.
+fn key(number: u64, of: u64) -> String {
+    let group_size = (of / 1_000).max(1);
+    format!("group-{:04}/object-{:08}.dat", number / group_size, number)
+}
+
+/// Through the metadata engine, as the store does it, but many objects to a commit and without syncs.
+fn fill(data_dir: &Path, keys: [u64; 3]) -> Result<()> {
+    let options = meta::Options { path: data_dir.join("meta"), sync: false, block_cache_bytes: 64 << 20 };
+    let meta = Meta::open(&options)?;
+    for (name, of) in BUCKETS.into_iter().zip(keys) {
+        let bucket = meta.bucket(&BucketName::new(name).map_err(|e| anyhow::anyhow!("{e}"))?, NOW)?;
+        for from in (0..of).step_by(usize::try_from(KEYS_PER_COMMIT)?) {
+            meta.commit_and_wait(Order::Shared, move |txn| -> Result<(), meta::MetaError> {
+                (from..of.min(from + KEYS_PER_COMMIT)).try_for_each(|number| lay(txn, bucket.id, number, of))
+            })?;
+        }
+    }
+    Ok(meta.close()?)
+}
+
+fn lay(
+    txn: &mut meta::Txn<'_>,
+    bucket: types::BucketId,
+    number: u64,
+    of: u64,
+) -> Result<(), meta::MetaError> {
+    let bytes = Bytes::copy_from_slice(&number.to_le_bytes());
+    let size = bytes.len() as u64;
+    let blob = BlobId(txn.next_id()?);
+    let sums = vec![chunk_sum(&bytes)];
+    txn.add_blob(NewBlob { id: blob, size, sums, place: NewPlace::Inline(bytes) });
+    let draft = Draft {
+        blob,
+        inline: true,
+        size,
+        etag: ETag::single(
+            u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_le_bytes(),
+        ),
+        modified: NOW,
+        checksum: None,
+        headers: ObjectHeaders {
+            content_type: Some("application/octet-stream".to_owned()),
+            ..ObjectHeaders::default()
+        },
+    };
+    let key = Key::new(key(number, of)).map_err(|e| meta::MetaError::Damaged(e.to_string()))?;
+    txn.write_object(bucket, &key, draft, &WriteConditions::default())?;
+    Ok(())
+}
+
+fn list(scale: &Scale, node: &Node, report: &mut Report) -> Result<()> {
+    let mut connection = Connection::open(node.addr())?;
+    let mut times = [vec![], vec![], vec![]];
+    let mut grouped = vec![];
+    // The first round warms the caches.
+    for round in 0..=scale.rounds {
+        let mut pages = [vec![], vec![], vec![]];
+        let mut prefixes = vec![];
+        for page in 0..PAGES {
+            for (index, pages) in pages.iter_mut().enumerate() {
+                pages.push(plain_page(&mut connection, node, scale, index, page + PAGES * round as u64)?);
+            }
+            let query = "delimiter=%2F&list-type=2";
+            let head = head(node, 1, &Spec { query, ..Spec::new("GET", BUCKETS[1]) })?;
+            prefixes.push(connection.expect_ok(&head, &[])?.as_secs_f64() * 1e3);
+        }
+        if round > 0 {
+            times.iter_mut().zip(&pages).for_each(|(times, pages)| times.push(median(pages)));
+            grouped.push(median(&prefixes));
+        }
+    }
+    let [small, middle, large] = times.map(|times| median(&times));
+    let how = format!(
+        "{small:.3} ms at {}, {middle:.3} ms at {}, {large:.3} ms at {} keys",
+        scale.keys[0], scale.keys[1], scale.keys[2]
+    );
+    let ratio = [small, middle, large].into_iter().fold(0.0, f64::max)
+        / [small, middle, large].into_iter().fold(f64::MAX, f64::min);
+    report.figure("LIST of 1,000 keys, slowest to fastest bucket", ratio, "x", Limit::AtMost(1.5), &how);
+    let grouped = median(&grouped);
+    let how = format!("{grouped:.3} ms to {middle:.3} ms");
+    report.figure(
+        "LIST of 1,000 common prefixes, to 1,000 keys",
+        grouped / middle,
+        "x",
+        Limit::AtMost(3.0),
+        &how,
+    );
+    let memory = process::memory(node.pid())?;
+    report.note(&format!("memory of the node: {:.0} MiB, at its highest {:.0} MiB", memory.now, memory.peak));
+    Ok(())
+}
+
+/// A page from anywhere in the bucket, in milliseconds.
+fn plain_page(
+    connection: &mut Connection,
+    node: &Node,
+    scale: &Scale,
+    index: usize,
+    page: u64,
+) -> Result<f64> {
+    let of = *scale.keys.get(index).context("a size")?;
+    // A prime step visits the whole bucket in no order that a cache could follow.
+    let from = page.wrapping_mul(7_368_787) % (of - 1_000);
+    let query = format!("list-type=2&start-after={}", testkit::sign::encode(&key(from, of), false));
+    let bucket = BUCKETS.get(index).context("a bucket")?;
+    let head = head(node, index, &Spec { query: &query, ..Spec::new("GET", bucket) })?;
+    Ok(connection.expect_ok(&head, &[])?.as_secs_f64() * 1e3)
+}
+
+fn start(scale: &Scale, node: &mut Node, report: &mut Report) -> Result<()> {
+    let (mut orderly, mut killed) = (vec![], vec![]);
+    for _ in 0..scale.rounds {
+        node.sigterm()?;
+        orderly.push(timed_start(node)?.as_secs_f64());
+        killed.push(node.restart()?.as_secs_f64());
+    }
+    let objects: u64 = scale.keys.iter().sum();
+    let what = format!("start with {objects} objects");
+    let how = format!("{:.3} s after a kill", median(&killed));
+    report.figure(&what, median(&orderly), "s", Limit::AtMost(2.0), &how);
+    Ok(())
+}
+
+fn timed_start(node: &mut Node) -> Result<Duration> {
+    let begun = Instant::now();
+    node.run()?;
+    Ok(begun.elapsed())
+}
