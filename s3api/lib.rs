@@ -19,6 +19,8 @@ mod exchange;
 pub mod face;
 pub mod form;
 mod framing;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod guard;
 mod head;
 mod headers;

@@ -34,6 +34,8 @@ pub mod upload_part;
 pub mod upload_part_copy;
 
 pub use call::Call;
+#[cfg(feature = "fuzz")]
+pub use listing::as_group;
 
 pub type Reply = crate::error::Result<http::Response<crate::ResponseBody>>;
 

@@ -83,9 +83,10 @@ fn decode_q(content: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// ASCII as it is; other text as encoded words, `Q` where most of it is ASCII and `B` elsewhere.
+/// ASCII as it is, unless it would be read as encoded words; other text as encoded words, `Q` where
+/// most of it is ASCII and `B` elsewhere.
 pub fn encode(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
+    if text.bytes().all(|b| matches!(b, 0x20..=0x7e)) && decode(text) == text {
         return Cow::Borrowed(text);
     }
     let ascii = text.chars().filter(char::is_ascii).count();
@@ -195,6 +196,7 @@ mod tests {
             "a\u{e9}".repeat(200),
             "tab\tnewline\n".to_owned(),
             "x?=_= \u{e9}".to_owned(),
+            "=?UTF-8?Q?a?= b".to_owned(),
         ] {
             let encoded = encode(&text).into_owned();
             assert!(encoded.split(' ').all(|word| word.len() <= MAX_WORD), "{encoded}");

@@ -11,6 +11,8 @@ pub mod chunked;
 mod constant_time;
 mod date;
 pub mod form;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod header;
 mod hmac_sha1;
 pub mod keys;
@@ -107,7 +109,7 @@ fn refuse_session_token(present: bool) -> Result<()> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

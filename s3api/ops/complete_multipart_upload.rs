@@ -91,7 +91,7 @@ fn composite(algorithm: Algorithm, text: &str) -> Option<Checksum> {
     Checksum::from_base64(algorithm, value)
 }
 
-fn parse(document: &[u8]) -> Result<Vec<NamedPart>> {
+pub fn parse(document: &[u8]) -> Result<Vec<NamedPart>> {
     let root = xml::parse(document, "CompleteMultipartUpload")?;
     let parts = root.all("Part").map(part).collect::<Result<Vec<_>>>()?;
     match parts.len() {

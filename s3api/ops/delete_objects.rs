@@ -12,16 +12,16 @@ use types::{ETag, Key};
 const ROOT: &str = "DeleteResult";
 const MAX_KEYS: usize = 1000;
 
-struct Batch {
+pub struct Batch {
     quiet: bool,
-    entries: Vec<Entry>,
+    pub entries: Vec<Entry>,
 }
 
-struct Entry {
+pub struct Entry {
     /// As the client wrote it.
-    name: String,
+    pub name: String,
     /// What to do, or why not.
-    request: Result<DeleteRequest>,
+    pub request: Result<DeleteRequest>,
 }
 
 pub async fn delete_objects(call: &Call<'_>, body: RequestBody) -> Reply {
@@ -58,7 +58,7 @@ fn write_outcome(xml: &mut Writer, name: &str, outcome: Result<bool>, quiet: boo
     }
 }
 
-fn parse(document: &[u8]) -> Result<Batch> {
+pub fn parse(document: &[u8]) -> Result<Batch> {
     let root = xml::parse(document, "Delete")?;
     let quiet = match root.optional("Quiet")?.map(str::trim) {
         None | Some("" | "false" | "0") => false,

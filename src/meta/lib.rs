@@ -47,6 +47,7 @@ use sequence::Sequence;
 const FORMAT_VERSION: u8 = 1;
 const FORMAT_KEY: &[u8] = b"format";
 const BUCKET_PREFIX: &[u8] = b"bucket/";
+const BUCKET_FORMAT: u8 = 1;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -61,6 +62,22 @@ pub struct Options {
 pub struct BucketRecord {
     pub id: BucketId,
     pub created: Timestamp,
+}
+
+impl BucketRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = codec::Writer::new(BUCKET_FORMAT);
+        w.varint(u64::from(self.id.0));
+        w.varint(self.created.0);
+        w.finish()
+    }
+
+    pub fn decode(value: &[u8]) -> codec::Decoded<Self> {
+        let mut r = codec::Reader::new(value, BUCKET_FORMAT)?;
+        let record = Self { id: BucketId(r.number()?), created: r.timestamp()? };
+        r.end()?;
+        Ok(record)
+    }
 }
 
 /// The engine, open. Dropping it waits for the commits that were handed in.
@@ -152,20 +169,17 @@ impl Meta {
     pub fn bucket(&self, name: &BucketName, now: Timestamp) -> Result<BucketRecord, MetaError> {
         let key = [BUCKET_PREFIX, name.as_str().as_bytes()].concat();
         if let Some(value) = self.engine.get(Table::System, &key)? {
-            return decode_bucket(&value).map_err(MetaError::damaged(Table::System));
+            return BucketRecord::decode(&value).map_err(MetaError::damaged(Table::System));
         }
         self.commit_and_wait(Order::Alone, move |txn| {
             let mut highest = 0;
             list::walk(txn.engine(), Table::System, BUCKET_PREFIX, Some(b"bucket0"), |_, value| {
-                let record = decode_bucket(value).map_err(MetaError::damaged(Table::System))?;
+                let record = BucketRecord::decode(value).map_err(MetaError::damaged(Table::System))?;
                 highest = highest.max(record.id.0);
                 Ok(true)
             })?;
             let record = BucketRecord { id: BucketId(highest + 1), created: now };
-            let mut w = codec::Writer::new(1);
-            w.varint(u64::from(record.id.0));
-            w.varint(record.created.0);
-            txn.put(Table::System, key, w.finish());
+            txn.put(Table::System, key, record.encode());
             Ok(record)
         })
     }
@@ -340,13 +354,6 @@ fn open_sequence(engine: &dyn Engine) -> Result<Sequence, MetaError> {
     engine.write(engine::Batch { writes: vec![Sequence::record(ceiling)], delete_ranges: Vec::new() })?;
     sequence.set_ceiling(ceiling);
     Ok(sequence)
-}
-
-fn decode_bucket(value: &[u8]) -> codec::Decoded<BucketRecord> {
-    let mut r = codec::Reader::new(value, 1)?;
-    let record = BucketRecord { id: BucketId(r.number()?), created: r.timestamp()? };
-    r.end()?;
-    Ok(record)
 }
 
 fn decode_object(value: Option<Vec<u8>>) -> Result<Option<ObjectRecord>, MetaError> {
