@@ -58,3 +58,10 @@ def s3(node):
     from s3client import client
 
     return client(node, ACCESS_KEY, node.secret)
+
+
+@pytest.fixture(scope="module")
+def raw(node):
+    from raw import Raw
+
+    return Raw(node)
