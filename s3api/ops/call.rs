@@ -71,6 +71,16 @@ impl<'a> Call<'a> {
         body::read_all(source, self.options.max_xml_bytes).await
     }
 
+    /// A copy takes its bytes from the source: a body beside it would be lost without a word.
+    pub fn refuse_body(&self) -> Result<()> {
+        let length = self.header("content-length").unwrap_or_default();
+        if self.headers.contains_key(http::header::TRANSFER_ENCODING) || !matches!(length.as_ref(), "" | "0")
+        {
+            return Err(S3Error::new(Code::InvalidRequest, "A copy request must not have a body."));
+        }
+        Ok(())
+    }
+
     /// S3 wants bodies that change much to be verifiable
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>).
     pub fn require_body_digest(&self) -> Result<()> {

@@ -94,10 +94,14 @@ fn composite(algorithm: Algorithm, text: &str) -> Option<Checksum> {
 pub fn parse(document: &[u8]) -> Result<Vec<NamedPart>> {
     let root = xml::parse(document, "CompleteMultipartUpload")?;
     let parts = root.all("Part").map(part).collect::<Result<Vec<_>>>()?;
-    match parts.len() {
-        1.. if parts.len() <= usize::from(MAX_PARTS) => Ok(parts),
-        _ => Err(xml::malformed()),
+    if parts.is_empty() || parts.len() > usize::from(MAX_PARTS) {
+        return Err(xml::malformed());
     }
+    // Before the parts are compared with what was uploaded: a list out of order is wrong whatever they are.
+    if !parts.is_sorted_by(|part, next| part.number < next.number) {
+        return Err(StoreError::InvalidPartOrder.into());
+    }
+    Ok(parts)
 }
 
 fn part(element: &Element) -> Result<NamedPart> {
@@ -168,6 +172,9 @@ mod tests {
             assert_eq!(code(&part(number, HEX)), Err(Code::InvalidArgument), "{number}");
         }
         assert_eq!(code(&part("1", HEX).repeat(10_001)), Err(Code::MalformedXML));
+        assert_eq!(code(&part("1", HEX).repeat(2)), Err(Code::InvalidPartOrder));
+        assert_eq!(code(&(part("2", HEX) + &part("1", HEX))), Err(Code::InvalidPartOrder));
+        assert_eq!(code(&(part("1", HEX) + &part("3", HEX))), Ok(2));
     }
 
     #[test]

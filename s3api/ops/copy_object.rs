@@ -16,6 +16,7 @@ const MAX_SIZE_BYTES: u64 = 5 << 30;
 
 pub async fn copy_object(call: &Call<'_>) -> Reply {
     let key = call.key()?;
+    call.refuse_body()?;
     if let Some(range) = call.header("x-amz-copy-source-range") {
         let why = "The x-amz-copy-source-range header is only allowed for UploadPartCopy";
         return Err(S3Error::invalid_argument(why, "x-amz-copy-source-range", &range));

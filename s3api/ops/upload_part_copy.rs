@@ -14,6 +14,7 @@ const RANGE: &str = "x-amz-copy-source-range";
 
 pub async fn upload_part_copy(call: &Call<'_>) -> Reply {
     let part = PartCall::of(call)?;
+    call.refuse_body()?;
     part.check(call).await?;
     let source = open_source(call).await?;
     let range = copied_range(call.header(RANGE).as_deref(), source.object().size)?;

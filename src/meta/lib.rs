@@ -322,7 +322,10 @@ impl Meta {
     fn stop(&self) {
         if let Some(thread) = self.committer.lock().take() {
             let _ = self.inbox.0.send(Message::Stop);
-            let _ = thread.join();
+            // The last owner may be a commit's reply, which runs on the very thread that is to end.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ mod pins;
 mod put;
 mod recovery;
 mod upload;
+mod usage;
 mod work;
 
 pub use error::{DigestMismatch, SourceError, StoreError};
@@ -27,6 +28,7 @@ pub use fsck::{Difference, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use meta::{Change, Listener, ObjectRecord as Object};
 pub use options::*;
+pub use usage::Usage;
 
 use backend::{Local, SyncRule};
 use disk::Disk;

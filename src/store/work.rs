@@ -47,7 +47,10 @@ impl Store {
             let ended = self
                 .commit(Order::Alone, move |txn| {
                     txn.end_expiry(since, id);
-                    txn.forget_finished(id);
+                    // A task from before the upload was finished must not end the note early.
+                    if txn.finished(id)?.is_some_and(|note| note.modified <= until) {
+                        txn.forget_finished(id);
+                    }
                     let UploadRef { bucket, key, id } = upload;
                     let Some(_) = txn.upload(bucket, &key, id)? else { return Ok(0) };
                     let parts = txn.parts(id)?;

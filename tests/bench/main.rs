@@ -37,6 +37,8 @@ pub struct Scale {
     /// Bytes of the large object.
     pub large_bytes: u64,
     pub requests: u64,
+    /// Of the small requests only these, for a profile: `PUT-64`.
+    pub only: Option<String>,
 }
 
 const FULL: Scale = Scale {
@@ -45,6 +47,7 @@ const FULL: Scale = Scale {
     upload_bytes: 128 << 20,
     large_bytes: 1 << 30,
     requests: 40_000,
+    only: None,
 };
 
 /// Every line of the program in a minute; its figures are no measurement.
@@ -54,6 +57,7 @@ const QUICK: Scale = Scale {
     upload_bytes: 8 << 20,
     large_bytes: 64 << 20,
     requests: 2_000,
+    only: None,
 };
 
 type Section = fn(&Scale, &mut Report) -> Result<()>;
@@ -66,7 +70,8 @@ const SECTIONS: [(&str, Section); 5] = [
     ("memory", memory::measure),
 ];
 
-const USAGE: &str = "usage: bench [--quick] [--uploads-whole] [small] [large] [listing] [multipart] [memory]";
+const USAGE: &str =
+    "usage: bench [--quick] [--uploads-whole] [--only=PUT-64] [small] [large] [listing] [multipart] [memory]";
 
 fn main() -> Result<()> {
     // Cargo adds `--bench`.
@@ -78,6 +83,8 @@ fn main() -> Result<()> {
     if arguments.remove("--uploads-whole") {
         scale.upload_bytes = 1 << 30;
     }
+    scale.only = arguments.iter().find_map(|given| given.strip_prefix("--only=")).map(str::to_owned);
+    arguments.retain(|given| !given.starts_with("--only="));
     let unknown = arguments.iter().find(|given| SECTIONS.iter().all(|(name, _)| name != given));
     if let Some(unknown) = unknown {
         bail!("{unknown}? {USAGE}");

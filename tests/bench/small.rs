@@ -21,8 +21,12 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
     let (first, _) = bench.puts(KEYS)?;
     load::run(bench.node.addr(), 16, &Work { heads: &first, body: &bench.body, count: KEYS })?;
     for connections in [1, 16, 64] {
-        bench.compare(scale, connections, "GET", report)?;
-        bench.compare(scale, connections, "PUT", report)?;
+        for method in ["GET", "PUT"] {
+            let name = format!("{method}-{connections}");
+            if scale.only.as_ref().is_none_or(|only| *only == name) {
+                bench.compare(scale, connections, method, report)?;
+            }
+        }
     }
     let memory = process::memory(bench.node.pid())?;
     report.note(&format!("memory of the node: {:.0} MiB, at its highest {:.0} MiB", memory.now, memory.peak));
