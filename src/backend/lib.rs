@@ -6,13 +6,23 @@
 //!
 //! Start with [`Backend`]; the simplest one is `memory.rs`.
 
+mod disk;
 mod error;
+pub mod examine;
+mod faulty;
 mod local;
+mod memory;
+mod meter;
 mod replica;
+mod s3;
 
+pub use disk::{Disk, DiskOptions};
 pub use error::{BackendError, Fault};
+pub use faulty::{Call, Faulty, Script, Trouble};
 pub use local::{Local, NewFile, StoredFile, SyncRule};
+pub use memory::Memory;
 pub use replica::{About, Found, Location, MAX_LOCATION_BYTES, NewReplica, Page, Pairs, Stored, Usage};
+pub use s3::{KEPT_BYTES, Lacks, Layout, PART_BYTES, S3, S3Options};
 
 use bytes::Bytes;
 use std::fmt;
