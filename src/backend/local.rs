@@ -51,7 +51,7 @@ impl Local {
         self.root.join(format!("{:02x}", id.0 % SHARDS))
     }
 
-    fn path(&self, id: BlobId) -> PathBuf {
+    pub fn path(&self, id: BlobId) -> PathBuf {
         self.directory(id).join(id.to_string())
     }
 
