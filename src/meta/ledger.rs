@@ -156,6 +156,10 @@ impl Ledger {
         self.0.lock().get(&account).map_or(0, |entry| entry.reserved)
     }
 
+    pub fn quota(&self, account: Account) -> Option<u64> {
+        self.0.lock().get(&account).and_then(|entry| entry.quota)
+    }
+
     pub(crate) fn apply(&self, account: Account, delta: Delta) -> Counters {
         let mut accounts = self.0.lock();
         let entry = accounts.entry(account).or_default();

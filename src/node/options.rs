@@ -1,6 +1,7 @@
 //! From the configuration to the options of the rooms below.
 
-use crate::config::{Config, Durability};
+use crate::config::{Config, Durability, S3};
+use crate::process;
 use s3api::{Bucket, Credential};
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,6 +14,8 @@ use types::Timestamp;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of one call to a provider, the first included.
 const ATTEMPTS: u32 = 3;
+/// Open files that are not connections: RocksDB's tables, blobs that are read or written.
+const FILES_BESIDE_CONNECTIONS: u64 = 1024;
 
 /// The only clock of the node.
 pub fn now() -> Timestamp {
@@ -77,8 +80,14 @@ pub fn random() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// `max_connections` is what the open files allow, if that is less than configured.
-pub fn of_face(config: &Config, store: &Store, max_connections: usize) -> s3api::Options {
+/// The part of them that can change while the store is open.
+pub fn settings_of_store(config: &Config) -> store::Settings {
+    let store::Options { buckets, backend_quota, max_object_size_bytes, multipart_expiry, .. } =
+        of_store(config);
+    store::Settings { buckets, backend_quota, max_object_size_bytes, multipart_expiry }
+}
+
+pub fn of_face(config: &Config, store: &Store) -> s3api::Options {
     let (buckets, credentials) = tenants(config, store);
     let s3 = &config.s3;
     s3api::Options {
@@ -93,11 +102,24 @@ pub fn of_face(config: &Config, store: &Store, max_connections: usize) -> s3api:
         idle_timeout: s3.idle_timeout,
         body_timeout: s3.body_timeout,
         min_body_bytes_per_second: s3.min_body_bytes_per_second,
-        max_connections,
+        max_connections: max_connections(s3),
         max_requests_in_flight: s3.max_requests_in_flight,
         shutdown_grace: s3.shutdown_grace,
         clock: now,
     }
+}
+
+/// Never more connections than there are files to open for them.
+fn max_connections(s3: &S3) -> usize {
+    let Some(files) = process::raise_open_files() else {
+        return s3.max_connections;
+    };
+    let room = files.saturating_sub(FILES_BESIDE_CONNECTIONS).max(files / 2);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if room < s3.max_connections {
+        tracing::warn!(files, connections = room, "the limit of open files allows fewer connections");
+    }
+    room.min(s3.max_connections)
 }
 
 fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, HashMap<String, Credential>) {

@@ -14,32 +14,37 @@ mod fsck;
 mod get;
 mod ingest;
 mod list;
+mod locate;
 mod md5;
 mod options;
 mod pins;
 mod put;
 mod recovery;
+mod settings;
 mod upload;
 mod usage;
 mod work;
 
+pub use disk::DiskRoom;
 pub use error::{DigestMismatch, SourceError, StoreError};
 pub use fsck::{Difference, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
+pub use locate::{Located, Piece, ReplicaAt};
 pub use meta::{Change, Listener, ObjectRecord as Object};
 pub use options::*;
+pub use settings::Settings;
 pub use usage::Usage;
+pub use work::Queued;
 
 use backend::{Local, SyncRule};
 use disk::Disk;
 use meta::{Account, Meta, Order, Txn};
 use pins::Pins;
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use types::{BucketId, BucketName, Timestamp};
+use types::{BucketName, Timestamp};
 
 /// RocksDB's blocks in memory.
 const BLOCK_CACHE_BYTES: usize = 128 << 20;
@@ -95,7 +100,7 @@ struct Inner {
     local: Local,
     pins: Pins,
     disk: Disk,
-    buckets: HashMap<BucketName, BucketId>,
+    settings: settings::InForce,
     cleanup: Arc<CleanupBell>,
     _lock: std::fs::File,
 }
@@ -131,27 +136,15 @@ impl Store {
             directory: durable && omitted != Some(OmittedSync::Directory),
         };
         let local = Local::open(&dir.join("blobs"), sync)?;
-        let mut buckets = HashMap::new();
-        for bucket in &options.buckets {
-            let record = meta.bucket(&bucket.name, (options.clock)())?;
-            meta.ledger().set_quota(Account::Bucket(record.id), bucket.quota);
-            buckets.insert(bucket.name.clone(), record.id);
-        }
+        let settings = settings::InForce::new(&options);
+        settings.open_buckets(&meta, &options.buckets, (options.clock)())?;
         meta.ledger().set_quota(Account::Backend(meta::EMBEDDED), options.backend_quota);
         recovery::settle_intents(&meta)?;
         let cleanup = Arc::new(CleanupBell::default());
         cleanup.0.notify_one();
         meta.listen(Arc::clone(&cleanup) as Arc<dyn Listener>);
         let pins = Pins::default();
-        Ok(Self(Arc::new(Inner { options, meta, local, pins, disk, buckets, cleanup, _lock: lock })))
-    }
-
-    pub fn bucket(&self, name: &BucketName) -> Option<BucketId> {
-        self.0.buckets.get(name).copied()
-    }
-
-    pub fn limits(&self) -> Limits {
-        Limits { max_object_size_bytes: self.0.options.max_object_size_bytes }
+        Ok(Self(Arc::new(Inner { options, meta, local, pins, disk, settings, cleanup, _lock: lock })))
     }
 
     /// Hears of every commit from now on.
@@ -161,6 +154,10 @@ impl Store {
 
     pub fn watch_disk(&self) {
         self.0.disk.look();
+    }
+
+    pub fn disk_room(&self) -> DiskRoom {
+        self.0.disk.report()
     }
 
     /// After the faces have stopped: finishes what was handed in and leaves nothing to replay.

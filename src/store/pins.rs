@@ -28,6 +28,10 @@ impl Pins {
         Pin { held: Arc::clone(&self.held), blob }
     }
 
+    pub fn holds(&self, blob: BlobId) -> bool {
+        self.held.lock().contains_key(&blob)
+    }
+
     /// Which of these nobody reads. They are unreferenced, so nobody will begin to.
     pub fn unpinned<T>(&self, tasks: Vec<(BlobId, T)>) -> Vec<(BlobId, T)> {
         let _nobody_between = self.gate.write();

@@ -14,6 +14,15 @@ impl Store {
         self.0.cleanup.0.notified().await;
     }
 
+    /// What waits for cleanup, oldest first, `max` at most.
+    pub async fn cleanup_queue(&self, max: usize) -> Result<Vec<Queued>, StoreError> {
+        self.blocking(move |inner| {
+            let tasks = inner.meta.cleanups(None, max)?;
+            tasks.into_iter().map(|(id, task)| queued(inner, id, &task)).collect()
+        })
+        .await
+    }
+
     /// Deletes what nobody refers to and nobody reads: the only code that deletes a replica.
     pub async fn cleanup_pass(&self) -> Result<Progress, StoreError> {
         let (doomed, found) = self.blocking(delete_files).await?;
@@ -38,8 +47,7 @@ impl Store {
 
     /// Ends uploads without activity for the configured time, and forgets finished ones.
     pub async fn expire_uploads(&self) -> Result<u64, StoreError> {
-        let expiry_ms = u64::try_from(self.0.options.multipart_expiry.as_millis()).unwrap_or(u64::MAX);
-        let until = self.now().saturating_sub_ms(expiry_ms);
+        let until = self.now().saturating_sub_ms(self.0.settings.multipart_expiry_ms());
         let due = self.blocking(move |inner| Ok(inner.meta.expiring(until, PASS_BLOBS)?)).await?;
         let mut expired = 0;
         for (since, bucket, key, id) in due {
@@ -70,6 +78,25 @@ impl Store {
         }
         Ok(expired)
     }
+}
+
+/// An entry of the cleanup queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Queued {
+    pub blob: BlobId,
+    pub bytes: u64,
+    /// Bytes of a write that was never finished.
+    pub stray: bool,
+    /// Somebody still reads it.
+    pub held: bool,
+}
+
+fn queued(inner: &Inner, blob: BlobId, task: &CleanupTask) -> Result<Queued, StoreError> {
+    let (bytes, stray) = match task {
+        CleanupTask::Stray(intent) => (intent.size, true),
+        CleanupTask::Blob => (inner.meta.blob(blob)?.map_or(0, |record| record.size), false),
+    };
+    Ok(Queued { blob, bytes, stray, held: inner.pins.holds(blob) })
 }
 
 /// A cleanup that nobody's reading holds up.

@@ -20,8 +20,8 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("rocksdb", &["meta"]),
     ("aws-sdk-s3", &["backend"]),
-    ("hyper", &["s3api", "testkit"]),
-    ("hyper-util", &["s3api", "testkit"]),
+    ("hyper", &["s3api", "s3-orchestrator", "testkit"]),
+    ("hyper-util", &["s3api", "s3-orchestrator", "testkit"]),
     ("http", &["s3api", "testkit"]),
     ("aws-sigv4", &["s3api", "testkit"]),
     ("quick-xml", &["s3api"]),

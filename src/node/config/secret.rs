@@ -130,7 +130,7 @@ fn without_line_end(text: &str) -> &str {
 }
 
 /// The complaint never repeats the secret.
-fn judge(secret: &str, access_key_id: &str) -> Result<(), String> {
+pub fn judge(secret: &str, access_key_id: &str) -> Result<(), String> {
     well_formed(secret)?;
     let say = |why: &str| Err(format!("the secret {why}"));
     if secret.eq_ignore_ascii_case(access_key_id)

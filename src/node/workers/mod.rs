@@ -1,11 +1,12 @@
 //! Background work: when it runs. What it does is one call of the store each.
 
-mod cleanup;
+pub mod cleanup;
 mod disk_watch;
-mod multipart_expiry;
+pub mod multipart_expiry;
 
+use crate::node::Node;
+use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -16,13 +17,13 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn start(store: &Store, multipart_expiry: Duration) -> Self {
+    pub fn start(node: &Arc<Node>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let stop_signal = || Stop(stopped.clone());
         let mut running = JoinSet::new();
-        running.spawn(cleanup::run(store.clone(), stop_signal()));
-        running.spawn(multipart_expiry::run(store.clone(), multipart_expiry, stop_signal()));
-        running.spawn(disk_watch::run(store.clone(), stop_signal()));
+        running.spawn(cleanup::run(Arc::clone(node), stop_signal()));
+        running.spawn(multipart_expiry::run(Arc::clone(node), stop_signal()));
+        running.spawn(disk_watch::run(node.store.clone(), stop_signal()));
         Self { stop, running }
     }
 
@@ -38,7 +39,7 @@ impl Workers {
 
 /// The order to stop, as a worker sees it.
 #[derive(Clone)]
-struct Stop(watch::Receiver<bool>);
+pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
     /// Waits for `work`; false when the order to stop came first.
