@@ -27,7 +27,7 @@ mod work;
 
 pub use disk::DiskRoom;
 pub use error::{DigestMismatch, SourceError, StoreError};
-pub use fsck::{Difference, FsckSummary, fsck};
+pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use locate::{Located, Piece, ReplicaAt};
 pub use meta::{Change, Listener, ObjectRecord as Object};
@@ -105,6 +105,12 @@ struct Inner {
     _lock: std::fs::File,
 }
 
+impl Inner {
+    fn is_fenced(&self) -> bool {
+        self.local.is_fenced() || self.meta.is_fenced()
+    }
+}
+
 /// Rings when the cleanup queue gets work.
 #[derive(Default)]
 struct CleanupBell(Notify);
@@ -150,6 +156,19 @@ impl Store {
     /// Hears of every commit from now on.
     pub fn listen(&self, listener: Arc<dyn Listener>) {
         self.0.meta.listen(listener);
+    }
+
+    /// A sync has failed: nothing more is written until the store is opened anew.
+    pub fn is_fenced(&self) -> bool {
+        self.0.is_fenced()
+    }
+
+    pub(crate) fn check_room(&self) -> Result<(), StoreError> {
+        match self.is_fenced() {
+            true => Err(StoreError::Fenced),
+            false if self.0.disk.is_full() => Err(StoreError::Full),
+            false => Ok(()),
+        }
     }
 
     pub fn watch_disk(&self) {
