@@ -69,7 +69,6 @@ impl Face {
         let call = Call {
             store: &self.store,
             options,
-            buffers: &self.buffers,
             bucket,
             target: &target,
             query: &query,
@@ -100,7 +99,6 @@ impl Face {
         let post = ops::post_object::Post {
             store: &self.store,
             options,
-            buffers: &self.buffers,
             keys: &self.keys,
             target,
             headers: &head.headers,

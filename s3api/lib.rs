@@ -9,7 +9,6 @@
 pub mod audit;
 pub mod auth;
 pub mod body;
-mod buffers;
 mod conditions;
 mod connection;
 pub mod copy_source;
@@ -41,7 +40,6 @@ mod rfc2047;
 pub mod router;
 pub mod server;
 pub mod token;
-mod upload_id;
 pub mod xml;
 
 pub use audit::Audit;

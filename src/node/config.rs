@@ -10,6 +10,7 @@ pub mod changes;
 mod difference;
 mod expand;
 mod keys;
+mod mounts;
 mod problem;
 mod reader;
 mod s3;
@@ -19,6 +20,7 @@ pub use buckets::{Bucket, Credential, Origin, check_access_key_id};
 pub use changes::Change;
 pub use difference::{Difference, Settings};
 pub use expand::Env;
+pub use mounts::Mount;
 pub use problem::Problem;
 pub use s3::{S3, parse_listen};
 pub use secret::judge as check_secret;
@@ -43,6 +45,7 @@ pub struct Config {
     pub buckets: Vec<Bucket>,
     /// Of the embedded backend.
     pub backend_quota_bytes: Option<u64>,
+    pub mounts: Vec<Mount>,
     pub log: Log,
     /// The file's own words, to be compared with those of another.
     pub settings: Settings,
@@ -55,7 +58,6 @@ impl Config {
         self.data_dir.clone_from(&running.data_dir);
         self.durability = running.durability;
         self.s3.listen = running.s3.listen;
-        self.s3.max_buffer_bytes = running.s3.max_buffer_bytes;
         self.log.format = running.log.format;
     }
 }
@@ -168,13 +170,16 @@ fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
 fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Config {
     let s3 = reader.table(top, "s3", "[s3]", keys::S3);
     later(reader, top);
+    let buckets = buckets::read(reader, top);
+    let mounts = mounts::read(reader, top, &buckets);
     Config {
         file: file.to_owned(),
         data_dir: data_dir(reader, top),
         durability: durability(reader, top),
         s3: s3.map(|section| s3::read(reader, &section)).unwrap_or_default(),
-        buckets: buckets::read(reader, top),
+        buckets,
         backend_quota_bytes: backends::read(reader, top),
+        mounts,
         log: log(reader, top),
         settings: Settings::default(),
     }
@@ -211,9 +216,6 @@ fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Log {
 
 /// Tables of features that this version does not have.
 fn later<'a>(reader: &mut Reader<'a>, top: &Section<'a>) {
-    for mount in reader.tables(top, "mounts", "[[mounts]]", keys::MOUNTS) {
-        reader.problems.error(&mount.span, "mounts are not supported in this version");
-    }
     let Some(admin) = reader.table(top, "admin", "[admin]", keys::ADMIN) else {
         return;
     };

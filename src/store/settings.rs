@@ -1,6 +1,6 @@
 //! What may change while the store is open: buckets, quotas, limits.
 
-use meta::{Account, BucketRecord};
+use meta::Account;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ pub struct Settings {
 
 /// The settings in force.
 pub(crate) struct InForce {
-    pub(crate) buckets: RwLock<HashMap<BucketName, BucketRecord>>,
+    buckets: RwLock<HashMap<BucketName, BucketId>>,
     max_object_size_bytes: AtomicU64,
     multipart_expiry_ms: AtomicU64,
 }
@@ -49,7 +49,7 @@ impl InForce {
         for bucket in wanted {
             let record = meta.bucket(&bucket.name, now)?;
             meta.ledger().set_quota(Account::Bucket(record.id), bucket.quota);
-            self.buckets.write().insert(bucket.name.clone(), record);
+            self.buckets.write().insert(bucket.name.clone(), record.id);
         }
         Ok(())
     }
@@ -71,12 +71,7 @@ impl Store {
     }
 
     pub fn bucket(&self, name: &BucketName) -> Option<BucketId> {
-        self.0.settings.buckets.read().get(name).map(|record| record.id)
-    }
-
-    /// When the bucket was first configured here.
-    pub fn bucket_created(&self, name: &BucketName) -> Option<Timestamp> {
-        self.0.settings.buckets.read().get(name).map(|record| record.created)
+        self.0.settings.buckets.read().get(name).copied()
     }
 
     pub fn limits(&self) -> Limits {

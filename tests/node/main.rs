@@ -10,7 +10,6 @@ mod credentials;
 mod disk_full;
 mod docs;
 mod edges;
-mod fence;
 mod first_steps;
 mod hangup;
 mod linear;

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod bucket;
 mod cancel;
 mod check;
 mod damage;
