@@ -9,10 +9,13 @@ scripts/deps.sh
 want mkfs.ext4 e2fsprogs
 want losetup mount
 want curl curl
+want fusermount3 fuse3
+want rsync rsync
+want git git
+want sqlite3 sqlite3
 
 requirements=tests/clients/requirements.txt
 [ -f "$requirements" ] || exit 0
-want rclone rclone
 want go golang-go
 want python3 python3
 python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv

@@ -3,12 +3,16 @@
 //! It takes what waits, lets each commit read the state that the ones before it leave, merges what
 //! they write into one batch, and syncs once for all of them. A commit whose preconditions fail is
 //! rolled back alone. Acknowledgements and the change feed go out only after the batch is durable.
+//!
+//! A batch that could not be written or synced, for another reason than a full disk, fences the
+//! engine: nobody knows what of it is on the disk, and a later sync that succeeds would not say.
+//! From then on every commit is refused until the engine is opened anew; reads go on.
 
 use crossbeam::channel::{Receiver, Sender};
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use types::{BucketId, Key, Version};
 
 use crate::engine::{Batch, Engine, EngineError, Table};
@@ -26,7 +30,13 @@ pub struct Change {
     pub bucket: BucketId,
     pub key: Key,
     pub version: Option<Version>,
+    /// Who caused it, if it has a number: a mount need not be told of what it did itself.
+    pub origin: Origin,
 }
+
+/// A listener that also commits: what it causes carries its number. Zero is everybody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Origin(pub u32);
 
 /// Hears of every commit, in order, when it is durable and before it is acknowledged. It runs on
 /// the committer's thread: it must not wait and must not commit.
@@ -65,6 +75,7 @@ pub(crate) struct Committer {
     pub sequence: Arc<Sequence>,
     pub listeners: Arc<parking_lot::RwLock<Vec<Arc<dyn Listener>>>>,
     pub inbox: Receiver<Message>,
+    pub fenced: Arc<AtomicBool>,
 }
 
 /// What the batch in the making holds.
@@ -111,6 +122,10 @@ impl Committer {
             txn.roll_back();
         }
         group.waiting.push(pending);
+        // A commit that comes after would read through a deleted range into what is below it.
+        if !group.delete_ranges.is_empty() {
+            self.write(group);
+        }
     }
 
     fn write(&self, group: &mut Group) {
@@ -124,7 +139,10 @@ impl Committer {
         match &outcome {
             Ok(()) => self.tell(&changes, cleanup_queued),
             Err(error) => {
-                tracing::error!(%error, commits = waiting.len(), "a batch of commits failed");
+                // Once is enough: what follows the first failure says nothing new.
+                if *error != EngineError::Fenced {
+                    tracing::error!(%error, commits = waiting.len(), "a batch of commits failed");
+                }
                 for (account, delta) in charges {
                     self.ledger.apply(account, delta.negated());
                 }
@@ -153,11 +171,22 @@ impl Committer {
         if let Some(ceiling) = raised {
             batch.writes.push(Sequence::record(ceiling));
         }
-        self.engine.write(batch)?;
+        self.write_or_fence(batch)?;
         if let Some(ceiling) = raised {
             self.sequence.set_ceiling(ceiling);
         }
         Ok(())
+    }
+
+    fn write_or_fence(&self, batch: Batch) -> Result<(), EngineError> {
+        if self.fenced.load(Ordering::Acquire) {
+            return Err(EngineError::Fenced);
+        }
+        let written = self.engine.write(batch);
+        if let Err(EngineError::Io(_)) = &written {
+            self.fenced.store(true, Ordering::Release);
+        }
+        written
     }
 
     fn tell(&self, changes: &[Change], cleanup_queued: bool) {
@@ -181,6 +210,7 @@ pub struct Txn<'a> {
     changes_before: usize,
     ranges_before: usize,
     bytes_before: usize,
+    origin: Origin,
     finished: bool,
 }
 
@@ -194,6 +224,7 @@ impl<'a> Txn<'a> {
             ranges_before: group.delete_ranges.len(),
             bytes_before: group.bytes,
             group,
+            origin: Origin::default(),
             finished: false,
         }
     }
@@ -248,8 +279,13 @@ impl<'a> Txn<'a> {
         self.group.charges.push((account, delta));
     }
 
-    pub(crate) fn publish(&mut self, change: Change) {
-        self.group.changes.push(change);
+    /// What is published from here on is this listener's own doing.
+    pub fn caused_by(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
+    pub(crate) fn publish(&mut self, bucket: BucketId, key: &Key, version: Option<Version>) {
+        self.group.changes.push(Change { bucket, key: key.clone(), version, origin: self.origin });
     }
 
     pub(crate) fn wake_cleanup(&mut self) {

@@ -7,6 +7,7 @@
 //! Start with [`Meta`], then `FORMAT.md`, then `commit.rs`; each table has a file of its own.
 
 pub mod blob;
+mod browse;
 pub mod codec;
 mod commit;
 pub mod engine;
@@ -18,24 +19,28 @@ mod object;
 mod rocks;
 mod sequence;
 pub mod task;
+mod tree;
 pub mod upload;
 
 pub use blob::{
     BackendId, BlobPart, BlobRecord, CHUNK_BYTES, Content, EMBEDDED, NewBlob, NewPlace, Place, Replica,
     decode_inline,
 };
-pub use commit::{Change, Listener, Order, Txn};
+pub use browse::Child;
+pub use commit::{Change, Listener, Order, Origin, Txn};
 pub use engine::{Engine, EngineError, Table};
 pub use error::MetaError;
 pub use ledger::{Account, Counters, Delta, Ledger, QuotaExceeded, Reservation};
 pub use list::{Item, Page, Start, UploadsQuery};
 pub use object::{Draft, ObjectRecord};
 pub use task::{CleanupTask, Intent, TaskKind};
+pub use tree::NotMoved;
 pub use upload::{FinishedUpload, PartRecord, UploadRecord};
 
 use parking_lot::{Mutex, RwLock};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use types::{BlobId, BucketId, BucketName, Key, Timestamp, UploadId};
 
@@ -87,6 +92,7 @@ pub struct Meta {
     sequence: Arc<Sequence>,
     listeners: Arc<RwLock<Vec<Arc<dyn Listener>>>>,
     inbox: Inbox,
+    fenced: Arc<AtomicBool>,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -108,12 +114,14 @@ impl Meta {
             Ok(true)
         })?;
         let (sender, inbox) = crossbeam::channel::unbounded();
+        let fenced = Arc::new(AtomicBool::new(false));
         let committer = Committer {
             engine: Arc::clone(&engine),
             ledger: Arc::clone(&ledger),
             sequence: Arc::clone(&sequence),
             listeners: Arc::clone(&listeners),
             inbox,
+            fenced: Arc::clone(&fenced),
         };
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
@@ -125,6 +133,7 @@ impl Meta {
             sequence,
             listeners,
             inbox: Inbox(sender),
+            fenced,
             committer: Mutex::new(Some(thread)),
         })
     }
@@ -153,8 +162,21 @@ impl Meta {
         receiver.recv().unwrap_or_else(|_| Err(MetaError::Closed.into()))
     }
 
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
     pub fn listen(&self, listener: Arc<dyn Listener>) {
         self.listeners.write().push(listener);
+    }
+
+    pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
+        self.listeners.write().retain(|kept| !Arc::ptr_eq(kept, listener));
+    }
+
+    /// Whether a batch has failed, so that no more are taken until the engine is opened anew.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
     }
 
     pub fn ledger(&self) -> &Arc<Ledger> {
@@ -353,7 +375,7 @@ fn open_sequence(engine: &dyn Engine) -> Result<Sequence, MetaError> {
     let record = engine.get(Table::System, Sequence::key())?;
     let sequence = Sequence::from_record(record.as_deref())
         .ok_or_else(|| MetaError::Damaged("the sequence's record".to_owned()))?;
-    let ceiling = sequence.ceiling.load(std::sync::atomic::Ordering::Relaxed) + Sequence::STEP;
+    let ceiling = sequence.ceiling.load(Ordering::Relaxed) + Sequence::STEP;
     engine.write(engine::Batch { writes: vec![Sequence::record(ceiling)], delete_ranges: Vec::new() })?;
     sequence.set_ceiling(ceiling);
     Ok(sequence)

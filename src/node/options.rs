@@ -2,9 +2,9 @@
 
 use crate::config::{Config, Durability, S3};
 use crate::process;
+use anyhow::Context as _;
 use s3api::{Bucket, Credential};
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
@@ -41,6 +41,26 @@ pub fn of_store(config: &Config) -> store::Options {
         clock: now,
         omitted_sync: omitted_sync(),
     }
+}
+
+/// The bucket of a mount is a configured one.
+pub fn of_mount(mount: &crate::config::Mount, store: &Store) -> anyhow::Result<fuse::Options> {
+    let bucket = store.bucket(&mount.bucket).context("the mount's bucket is not configured")?;
+    Ok(fuse::Options {
+        bucket,
+        bucket_name: mount.bucket.clone(),
+        path: mount.path.clone(),
+        prefix: mount.prefix.clone(),
+        read_only: mount.read_only,
+        nonempty: mount.nonempty,
+        allow_other: mount.allow_other,
+        uid: mount.uid.unwrap_or_else(|| rustix::process::getuid().as_raw()),
+        gid: mount.gid.unwrap_or_else(|| rustix::process::getgid().as_raw()),
+        file_mode: mount.file_mode,
+        dir_mode: mount.dir_mode,
+        threads: None,
+        clock: now,
+    })
 }
 
 /// For the power-cut tests only: a sync left out on purpose must be noticed by them.
@@ -104,6 +124,7 @@ pub fn of_face(config: &Config, store: &Store) -> s3api::Options {
         min_body_bytes_per_second: s3.min_body_bytes_per_second,
         max_connections: max_connections(s3),
         max_requests_in_flight: s3.max_requests_in_flight,
+        max_buffer_bytes: s3.max_buffer_bytes,
         shutdown_grace: s3.shutdown_grace,
         clock: now,
     }
@@ -123,13 +144,13 @@ fn max_connections(s3: &S3) -> usize {
 }
 
 fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, HashMap<String, Credential>) {
-    let created = created(&config.data_dir);
     let mut buckets = HashMap::new();
     let mut credentials = HashMap::new();
     for configured in &config.buckets {
-        let id = store.bucket(&configured.name).expect("the store was opened with this bucket");
-        let bucket =
-            Arc::new(Bucket { name: configured.name.clone(), id, created, anonymous: configured.anonymous });
+        let name = configured.name.clone();
+        let found = store.bucket(&name).zip(store.bucket_created(&name));
+        let (id, created) = found.expect("the store was opened with this bucket");
+        let bucket = Arc::new(Bucket { name, id, created, anonymous: configured.anonymous });
         buckets.insert(configured.name.as_str().to_owned(), Arc::clone(&bucket));
         for credential in &configured.credentials {
             let granted = Credential {
@@ -142,12 +163,4 @@ fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, Has
         }
     }
     (buckets, credentials)
-}
-
-/// Buckets come from the configuration, which has no dates: they are as old as the node's data,
-/// where the file system says how old that is.
-fn created(data_dir: &Path) -> Timestamp {
-    let born = std::fs::metadata(data_dir).and_then(|about| about.created());
-    let since = born.ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-    since.map_or(Timestamp(0), |since| Timestamp::from_secs(since.as_secs()))
 }

@@ -11,6 +11,7 @@ pub const S3: &[&str] = &[
     "sigv2_presigned",
     "max_connections",
     "max_requests_in_flight",
+    "max_buffer_memory",
     "max_head_size",
     "max_xml_size",
     "head_timeout",
@@ -45,8 +46,18 @@ pub const BACKENDS: &[&str] = &[
     "monthly_ingress",
 ];
 
-pub const MOUNTS: &[&str] =
-    &["bucket", "path", "prefix", "read_only", "allow_other", "uid", "gid", "file_mode", "dir_mode"];
+pub const MOUNTS: &[&str] = &[
+    "bucket",
+    "path",
+    "prefix",
+    "read_only",
+    "nonempty",
+    "allow_other",
+    "uid",
+    "gid",
+    "file_mode",
+    "dir_mode",
+];
 
 pub const ADMIN: &[&str] = &["listen"];
 
@@ -58,8 +69,16 @@ pub const CHANGES: &[&str] = &["access_key_id", "bucket", "secret_access_key", "
 
 /// What a reload cannot change, as dotted names in the file; what lies below them cannot either.
 /// `*` stands for the name of a bucket or backend.
-pub const FIXED: &[&str] =
-    &["data_dir", "durability", "s3.listen", "backends", "mounts", "admin", "log.format"];
+pub const FIXED: &[&str] = &[
+    "data_dir",
+    "durability",
+    "s3.listen",
+    "s3.max_buffer_memory",
+    "backends",
+    "mounts",
+    "admin",
+    "log.format",
+];
 /// The exceptions.
 pub const FLEXIBLE: &[&str] = &["backends.*.quota"];
 
