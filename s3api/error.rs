@@ -76,6 +76,7 @@ codes! {
     RequestTimeTooSkewed 403
     RequestTimeout 400
     SignatureDoesNotMatch 403
+    ServiceUnavailable 503
     SlowDown 503
     UserKeyMustBeSpecified 400
     XAmzContentSHA256Mismatch 400
@@ -191,6 +192,10 @@ impl From<StoreError> for S3Error {
             },
             StoreError::Full => Self::new(C::InsufficientStorage, "There is no room left to store this object."),
             StoreError::Busy => Self::slow_down(),
+            // Clients try again after it, which is right: another backend may take it by then.
+            StoreError::Unavailable(_) => {
+                Self::new(C::ServiceUnavailable, "Service is unable to handle request.").because(error)
+            }
             StoreError::Corrupt(_) | StoreError::Storage(_) => {
                 Self::new(C::InternalError, "We encountered an internal error. Please try again.").because(error)
             }

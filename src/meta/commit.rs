@@ -34,6 +34,8 @@ pub trait Listener: Send + Sync {
     fn committed(&self, changes: &[Change]);
     /// Something was put on the cleanup queue.
     fn cleanup_queued(&self) {}
+    /// There is work on the copies of blobs.
+    fn copies_queued(&self) {}
 }
 
 /// How a commit stands to the others.
@@ -75,6 +77,7 @@ struct Group {
     charges: Vec<(Account, Delta)>,
     changes: Vec<Change>,
     cleanup_queued: bool,
+    copies_queued: bool,
     bytes: usize,
     waiting: Vec<Box<dyn Pending>>,
 }
@@ -114,7 +117,7 @@ impl Committer {
     }
 
     fn write(&self, group: &mut Group) {
-        let Group { writes, delete_ranges, charges, changes, cleanup_queued, waiting, .. } =
+        let Group { writes, delete_ranges, charges, changes, cleanup_queued, copies_queued, waiting, .. } =
             std::mem::take(group);
         let outcome = if writes.is_empty() && delete_ranges.is_empty() {
             Ok(())
@@ -122,7 +125,7 @@ impl Committer {
             self.write_batch(writes, delete_ranges, &charges)
         };
         match &outcome {
-            Ok(()) => self.tell(&changes, cleanup_queued),
+            Ok(()) => self.tell(&changes, cleanup_queued, copies_queued),
             Err(error) => {
                 tracing::error!(%error, commits = waiting.len(), "a batch of commits failed");
                 for (account, delta) in charges {
@@ -160,13 +163,16 @@ impl Committer {
         Ok(())
     }
 
-    fn tell(&self, changes: &[Change], cleanup_queued: bool) {
+    fn tell(&self, changes: &[Change], cleanup_queued: bool, copies_queued: bool) {
         for listener in self.listeners.read().iter() {
             if !changes.is_empty() {
                 listener.committed(changes);
             }
             if cleanup_queued {
                 listener.cleanup_queued();
+            }
+            if copies_queued {
+                listener.copies_queued();
             }
         }
     }
@@ -254,6 +260,10 @@ impl<'a> Txn<'a> {
 
     pub(crate) fn wake_cleanup(&mut self) {
         self.group.cleanup_queued = true;
+    }
+
+    pub(crate) fn wake_copies(&mut self) {
+        self.group.copies_queued = true;
     }
 
     /// Refuses the commit if it takes an account over its quota; what `own` holds is about to be

@@ -19,6 +19,7 @@ pub fn of_store(config: &Config) -> store::Options {
     let bucket = |bucket: &crate::config::Bucket| store::BucketOptions {
         name: bucket.name.clone(),
         quota: bucket.quota_bytes,
+        policy: bucket.policy,
     };
     store::Options {
         data_dir: config.data_dir.clone(),
@@ -27,9 +28,10 @@ pub fn of_store(config: &Config) -> store::Options {
             Durability::ProcessCrash => store::Durability::ProcessCrash,
         },
         buckets: config.buckets.iter().map(bucket).collect(),
-        backend_quota: config.backend_quota_bytes,
+        backends: vec![store::BackendOptions::embedded("local").with_quota(config.backend_quota_bytes)],
         max_object_size_bytes: config.s3.max_object_size_bytes,
         multipart_expiry: config.s3.multipart_expiry,
+        replace_after: store::REPLACE_AFTER,
         clock: now,
         omitted_sync: omitted_sync(),
     }

@@ -6,32 +6,47 @@
 //!
 //! Start with [`Store`], then [`put`](Store::put) and [`open`](Store::open).
 
+mod audit;
+mod breaker;
+mod claim;
+mod cleanup;
+mod copies;
 mod copy;
 mod delete;
 mod disk;
 mod error;
+mod expiry;
+mod explain;
+mod fleet;
 mod fsck;
 mod get;
 mod ingest;
+mod lanes;
 mod list;
 mod md5;
 mod options;
 mod pins;
+mod placement;
+mod purpose;
 mod put;
 mod recovery;
+mod replicas;
 mod upload;
 mod usage;
-mod work;
 
+pub use breaker::Circuit;
 pub use error::{DigestMismatch, SourceError, StoreError};
+pub use explain::{Explanation, PlacedBlob, PlacedReplica};
 pub use fsck::{Difference, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
-pub use meta::{Change, Listener, ObjectRecord as Object};
+pub use meta::{BackendState, Change, Health, Listener, ObjectRecord as Object, Traffic};
 pub use options::*;
-pub use usage::Usage;
+pub use placement::{Acknowledge, Placement, Policy};
+pub use usage::{BackendStatus, Usage};
 
 use backend::{Local, SyncRule};
 use disk::Disk;
+use fleet::Fleet;
 use meta::{Account, Meta, Order, Txn};
 use pins::Pins;
 use std::collections::HashMap;
@@ -64,6 +79,13 @@ pub enum OmittedSync {
 pub struct BucketOptions {
     pub name: BucketName,
     pub quota: Option<u64>,
+    pub policy: Policy,
+}
+
+impl BucketOptions {
+    pub fn new(name: BucketName) -> Self {
+        Self { name, quota: None, policy: Policy::default() }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -71,14 +93,36 @@ pub struct Options {
     pub data_dir: PathBuf,
     pub durability: Durability,
     pub buckets: Vec<BucketOptions>,
-    /// Of the embedded backend.
-    pub backend_quota: Option<u64>,
+    /// In the order in which `pack` fills them; none is an embedded backend without quota.
+    pub backends: Vec<BackendOptions>,
     /// One PUT or one part.
     pub max_object_size_bytes: u64,
     pub multipart_expiry: Duration,
+    /// A backend that fails for so long is counted on no more: its replicas are made anew elsewhere.
+    pub replace_after: Duration,
     pub clock: fn() -> Timestamp,
     pub omitted_sync: Option<OmittedSync>,
 }
+
+impl Options {
+    /// One embedded backend without quota, and the defaults.
+    pub fn new(data_dir: PathBuf, buckets: Vec<BucketOptions>, clock: fn() -> Timestamp) -> Self {
+        Self {
+            data_dir,
+            durability: Durability::PowerLoss,
+            buckets,
+            backends: Vec::new(),
+            max_object_size_bytes: 5 << 30,
+            multipart_expiry: Duration::from_secs(24 * 3600),
+            replace_after: REPLACE_AFTER,
+            clock,
+            omitted_sync: None,
+        }
+    }
+}
+
+/// Longer than a reboot or a provider's bad hour.
+pub const REPLACE_AFTER: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -92,23 +136,34 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     options: Options,
     meta: Meta,
-    local: Local,
+    local: Arc<Local>,
+    fleet: Fleet,
     pins: Pins,
     disk: Disk,
     buckets: HashMap<BucketName, BucketId>,
-    cleanup: Arc<CleanupBell>,
+    policies: HashMap<BucketId, Policy>,
+    bells: Arc<Bells>,
+    /// For callers on threads of their own that read from a backend over a network.
+    runtime: Option<tokio::runtime::Handle>,
     _lock: std::fs::File,
 }
 
-/// Rings when the cleanup queue gets work.
+/// Ring when a queue gets work.
 #[derive(Default)]
-struct CleanupBell(Notify);
+struct Bells {
+    cleanup: Notify,
+    copies: Notify,
+}
 
-impl Listener for CleanupBell {
+impl Listener for Bells {
     fn committed(&self, _changes: &[Change]) {}
 
     fn cleanup_queued(&self) {
-        self.0.notify_one();
+        self.cleanup.notify_one();
+    }
+
+    fn copies_queued(&self) {
+        self.copies.notify_one();
     }
 }
 
@@ -130,20 +185,36 @@ impl Store {
             file: durable && omitted != Some(OmittedSync::File),
             directory: durable && omitted != Some(OmittedSync::Directory),
         };
-        let local = Local::open(&dir.join("blobs"), sync)?;
-        let mut buckets = HashMap::new();
+        let local = Arc::new(Local::open(&dir.join("blobs"), sync)?);
+        let fleet = Fleet::open(&meta, &local, &options.backends, (options.clock)())?;
+        let (mut buckets, mut policies) = (HashMap::new(), HashMap::new());
         for bucket in &options.buckets {
             let record = meta.bucket(&bucket.name, (options.clock)())?;
             meta.ledger().set_quota(Account::Bucket(record.id), bucket.quota);
             buckets.insert(bucket.name.clone(), record.id);
+            policies.insert(record.id, bucket.policy);
         }
-        meta.ledger().set_quota(Account::Backend(meta::EMBEDDED), options.backend_quota);
         recovery::settle_intents(&meta)?;
-        let cleanup = Arc::new(CleanupBell::default());
-        cleanup.0.notify_one();
-        meta.listen(Arc::clone(&cleanup) as Arc<dyn Listener>);
+        let bells = Arc::new(Bells::default());
+        bells.cleanup.notify_one();
+        bells.copies.notify_one();
+        meta.listen(Arc::clone(&bells) as Arc<dyn Listener>);
         let pins = Pins::default();
-        Ok(Self(Arc::new(Inner { options, meta, local, pins, disk, buckets, cleanup, _lock: lock })))
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        let inner = Inner {
+            options,
+            meta,
+            local,
+            fleet,
+            pins,
+            disk,
+            buckets,
+            policies,
+            bells,
+            runtime,
+            _lock: lock,
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
     pub fn bucket(&self, name: &BucketName) -> Option<BucketId> {
@@ -173,7 +244,7 @@ impl Store {
     }
 
     fn now(&self) -> Timestamp {
-        (self.0.options.clock)()
+        self.0.now()
     }
 
     /// One commit, in a task of the committer's own: it is finished also when the caller is gone.
@@ -196,6 +267,17 @@ impl Store {
         let inner = Arc::clone(&self.0);
         let done = tokio::task::spawn_blocking(move || work(&inner)).await;
         done.unwrap_or_else(|error| Err(StoreError::Storage(error.to_string())))
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Timestamp {
+        (self.options.clock)()
+    }
+
+    /// What the bucket asks for; a bucket that is not configured any more asks for one copy.
+    fn policy(&self, bucket: Option<BucketId>) -> Policy {
+        bucket.and_then(|bucket| self.policies.get(&bucket).copied()).unwrap_or_default()
     }
 }
 

@@ -1,9 +1,11 @@
 //! PutObject.
 
 use meta::{Account, Draft, Order};
-use types::{BucketId, ETag, Key, WriteConditions};
+use types::{BlobId, BucketId, ETag, Key, WriteConditions};
 
-use crate::ingest::{Claim, Ingested};
+use crate::ingest::Ingested;
+use crate::lanes::Landed;
+use crate::purpose::Purpose;
 use crate::{PutRequest, Source, Store, StoreError, Written};
 
 impl Store {
@@ -31,8 +33,10 @@ impl Store {
         self.check_put(bucket, &key, &conditions, promised.size).await?;
         let current = self.find(bucket, &key).await?;
         let net = promised.size.map(|size| size.saturating_sub(current.map_or(0, |c| c.size)));
-        let Ingested { blob, md5, checksum, room, claim } =
-            self.ingest(bucket, &promised, net, source).await?;
+        let purpose = Purpose { bucket, key: &key, headers: &headers, part: None };
+        let Ingested { blob, md5, checksum, room, landed } =
+            self.ingest(purpose, &promised, net, source).await?;
+        let id = blob.id;
         let draft = Draft {
             blob: blob.id,
             inline: blob.is_inline(),
@@ -48,14 +52,15 @@ impl Store {
             txn.check_quota(Account::Bucket(bucket), &room)?;
             Ok(Written::of(&record))
         };
-        self.commit_claimed(Order::Shared, claim, work).await
+        self.commit_landed(Order::Shared, id, landed, work).await
     }
 
-    /// A commit that records what an intent announced: if it fails, the bytes go to cleanup.
-    pub(crate) async fn commit_claimed<T, F>(
+    /// A commit that records what intents announced: if it fails, the bytes go to cleanup.
+    pub(crate) async fn commit_landed<T, F>(
         &self,
         order: Order,
-        claim: Option<Claim>,
+        blob: BlobId,
+        landed: Landed,
         work: F,
     ) -> Result<T, StoreError>
     where
@@ -63,9 +68,11 @@ impl Store {
         F: FnOnce(&mut meta::Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (sender, receiver) = tokio::sync::oneshot::channel();
+        // Only replicas that are still being written need one, and the store to follow them.
+        let follow = (!landed.running.is_empty()).then(|| (self.clone(), tokio::runtime::Handle::current()));
         self.0.meta.commit(order, work, move |answer| {
-            if let (Ok(_), Some(claim)) = (&answer, claim) {
-                claim.settle();
+            if answer.is_ok() {
+                landed.settle(blob, follow);
             }
             drop(sender.send(answer));
         });

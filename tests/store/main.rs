@@ -4,10 +4,13 @@
 
 mod cancel;
 mod check;
+mod copies;
 mod damage;
 mod expiry;
+mod fleet;
 mod model;
 mod op;
+mod placing;
 mod quota;
 mod random;
 mod rig;

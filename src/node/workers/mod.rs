@@ -1,6 +1,8 @@
 //! Background work: when it runs. What it does is one call of the store each.
 
+mod backend_watch;
 mod cleanup;
+mod copies;
 mod disk_watch;
 mod multipart_expiry;
 
@@ -22,6 +24,9 @@ impl Workers {
         let mut running = JoinSet::new();
         running.spawn(cleanup::run(store.clone(), stop_signal()));
         running.spawn(multipart_expiry::run(store.clone(), multipart_expiry, stop_signal()));
+        running.spawn(backend_watch::run(store.clone(), stop_signal()));
+        running.spawn(copies::run(store.clone(), stop_signal()));
+        running.spawn(copies::audit(store.clone(), stop_signal()));
         running.spawn(disk_watch::run(store.clone(), stop_signal()));
         Self { stop, running }
     }
