@@ -6,12 +6,20 @@
 //!
 //! Start with [`Backend`]; the simplest one is `memory.rs`.
 
+mod disk;
 mod error;
+pub mod examine;
+mod faulty;
 mod local;
+mod memory;
+mod meter;
 mod replica;
 
+pub use disk::{Disk, DiskOptions};
 pub use error::{BackendError, Fault};
+pub use faulty::{Call, Faulty, Script, Trouble};
 pub use local::{Local, NewFile, StoredFile, SyncRule};
+pub use memory::Memory;
 pub use replica::{About, Found, Location, MAX_LOCATION_BYTES, NewReplica, Page, Pairs, Stored, Usage};
 
 use bytes::Bytes;

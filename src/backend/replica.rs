@@ -1,5 +1,6 @@
 //! What is said of a replica when it is made, and what a backend says of those it has.
 
+use crate::{BackendError, Fault};
 use std::fmt;
 use std::sync::Arc;
 use types::{BlobId, Timestamp};
@@ -68,6 +69,25 @@ impl NewReplica {
             identity: Vec::new(),
         }
     }
+
+    /// More bytes than were promised are refused before they are written.
+    pub(crate) fn must_hold_at_most(&self, size: u64) -> Result<(), BackendError> {
+        match self.size {
+            Some(promised) if size > promised => Err(wrong_size(promised, size)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn must_hold(&self, size: u64) -> Result<(), BackendError> {
+        match self.size {
+            Some(promised) if size != promised => Err(wrong_size(promised, size)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn wrong_size(promised: u64, size: u64) -> BackendError {
+    BackendError::new(Fault::Corrupt, format!("{size} bytes written where {promised} were promised"))
 }
 
 /// A replica that is whole and durable.

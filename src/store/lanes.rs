@@ -241,12 +241,13 @@ impl<'a> Lanes<'a> {
             }
         }
         drop(waiting);
+        // Before any lane is replaced: the new one gets this window with those before it.
+        self.remember(window);
         for index in (0..taken.len()).rev().filter(|index| taken.get(*index) == Some(&false)) {
             let mut lane = self.lanes.swap_remove(index);
             let error = lane.result().now_or_never().and_then(Result::err);
             self.lost(&lane, error, room).await;
         }
-        self.remember(window);
         if self.lanes.len() + self.embedded == 0 {
             return Err(self.last_error.take().unwrap_or(StoreError::Busy));
         }

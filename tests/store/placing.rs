@@ -91,7 +91,7 @@ impl World {
     async fn read(&mut self, store: &Store, bucket: BucketId) {
         let name = self.name();
         match (get(store, bucket, &name).await, self.objects.get(&name)) {
-            (Ok(bytes), Some(body)) => assert!(bytes == body, "{name} has wrong bytes"),
+            (Ok(bytes), Some(body)) => assert!(bytes == *body, "{name} has wrong bytes"),
             (Err(StoreError::NoSuchKey), None) => {}
             // Every backend that has a copy may be troubled now.
             (Err(StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Full), Some(_)) => {}
@@ -137,7 +137,7 @@ impl World {
             settle(store).await;
         }
         for (name, body) in &self.objects {
-            assert!(get(store, bucket, name).await.unwrap() == body, "{name}");
+            assert!(get(store, bucket, name).await.unwrap() == *body, "{name}");
         }
         for status in store.backends() {
             assert_eq!((status.usage.awaiting_bytes, status.usage.reserved_bytes), (0, 0), "{}", status.name);
@@ -168,8 +168,8 @@ fn whatever_backends_do_no_quota_is_passed_and_at_rest_all_adds_up() {
         let placement = *rng.pick(&[Placement::Pack, Placement::Spread]);
         let mut rig = rig(backends, policy(copies, acknowledge, placement));
         let mut world = World { troubled, objects: BTreeMap::new(), rng, next: round << 32 };
-        let (mut store, mut bucket) = rig.open();
         runtime().block_on(async {
+            let (mut store, mut bucket) = rig.open();
             for step in 0..STEPS {
                 world.step(&store, bucket).await;
                 if step % 20 == 19 {
@@ -183,7 +183,6 @@ fn whatever_backends_do_no_quota_is_passed_and_at_rest_all_adds_up() {
             world.rest(&store, bucket).await;
             store.close().await;
         });
-        drop(store);
         let (_, found) = rig.fsck();
         assert_eq!(found, [], "round {round}");
     }

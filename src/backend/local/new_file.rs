@@ -1,0 +1,51 @@
+//! A file in the making.
+
+use super::identity;
+use crate::NewReplica;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes after which the kernel is asked to begin writing, so that the final sync is short.
+const WRITE_BEHIND_BYTES: u64 = 8 << 20;
+
+#[derive(Debug)]
+pub struct NewFile {
+    pub(super) file: File,
+    /// Where it has a name already, for want of unnamed files: below the root.
+    pub(super) temporary: Option<String>,
+    begun: AtomicU64,
+}
+
+impl NewFile {
+    pub(super) fn new(file: File, temporary: Option<String>) -> Self {
+        Self { file, temporary, begun: AtomicU64::new(0) }
+    }
+
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        let end = offset + bytes.len() as u64;
+        let begun = self.begun.load(Ordering::Relaxed);
+        if end - begun >= WRITE_BEHIND_BYTES {
+            self.begun.store(end, Ordering::Relaxed);
+            begin_writing(&self.file, begun, end - begun);
+        }
+        Ok(())
+    }
+
+    /// Says on the file itself what it is, where the file system has room for that.
+    pub fn describe(&self, replica: &NewReplica) {
+        identity::write(&self.file, replica);
+    }
+}
+
+/// Only a hint: the sync at the end is what counts, so a failure here is left to it.
+fn begin_writing(file: &File, offset: u64, len: u64) {
+    let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return };
+    // SAFETY: the descriptor is open for the length of the call, which touches no memory of ours.
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
+    }
+}

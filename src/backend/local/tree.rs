@@ -1,0 +1,265 @@
+//! Files of blobs below one directory, which is held open: what happens to its path (unmounted,
+//! replaced) never sends a write to another place.
+//!
+//! A file is written without a name (`O_TMPFILE`), synced, linked in, and its directory is synced:
+//! a crash before the link leaves nothing behind at all. File systems without unnamed files get a
+//! temporary name and a rename.
+
+use super::{NewFile, StoredFile, SyncRule};
+use crate::meter::Meter;
+use crate::{BackendError, Fault, Location};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use types::BlobId;
+
+/// Directories of blobs: enough that none grows beyond what ext4 searches quickly.
+const SHARDS: u64 = 256;
+/// No location leads out of the tree, through whatever somebody has put there.
+const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
+#[derive(Debug)]
+pub struct Tree {
+    root: OwnedFd,
+    /// For messages.
+    path: PathBuf,
+    /// Where blobs lie below the root: empty, or ends with `/`.
+    below: &'static str,
+    sync: SyncRule,
+    unnamed: bool,
+    /// A sync failed. What the kernel still holds may never reach the disk, and a second sync would
+    /// not say so (fsync(2), "EIO"): nothing new is written here until the node starts anew.
+    fenced: AtomicBool,
+    pub(crate) meter: Arc<Meter>,
+}
+
+impl Tree {
+    /// Creates what is missing below the root; the directories are durable when it returns.
+    pub fn open(
+        root: OwnedFd,
+        path: &Path,
+        below: &'static str,
+        sync: SyncRule,
+        meter: Arc<Meter>,
+    ) -> io::Result<Self> {
+        let unnamed = has_unnamed_files(&root);
+        let tree =
+            Self { root, path: path.to_owned(), below, sync, unnamed, fenced: AtomicBool::new(false), meter };
+        if let Some(folder) = below.strip_suffix('/') {
+            make_dir(&tree.root, folder)?;
+        }
+        for shard in 0..SHARDS {
+            make_dir(&tree.root, &format!("{below}{shard:02x}"))?;
+        }
+        tree.sync_dir(below.trim_end_matches('/'))?;
+        tree.sync_dir("")?;
+        Ok(tree)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// Whether a crash may leave a file that `abandon` must look for.
+    pub fn leaves_traces(&self) -> bool {
+        !self.unnamed
+    }
+
+    /// A path by which the kernel finds what lies below the root, wherever that is mounted now.
+    pub fn through_root(&self, below: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd())).join(below)
+    }
+
+    pub fn location(&self, blob: BlobId) -> Location {
+        location(self.below, blob)
+    }
+
+    pub fn blob_of(&self, location: &str) -> Option<BlobId> {
+        let name = location.rsplit('/').next()?;
+        let blob = BlobId(u64::from_str_radix(name, 16).ok()?);
+        (self.location(blob).as_str() == location).then_some(blob)
+    }
+
+    pub fn create(&self, location: &Location) -> io::Result<NewFile> {
+        if self.fenced.load(Ordering::Relaxed) {
+            return Err(io::Error::other("a sync has failed here: nothing more is written until a restart"));
+        }
+        let mode = Mode::RUSR | Mode::WUSR;
+        if self.unnamed {
+            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+            let file = self.open_beneath(folder(location.as_str()), flags, mode)?;
+            return Ok(NewFile::new(file, None));
+        }
+        let temporary = temporary(location);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = self.open_beneath(&temporary, flags, mode)?;
+        Ok(NewFile::new(file, Some(temporary)))
+    }
+
+    /// Makes the file's bytes and its name durable. Before this is called, an intent must be too.
+    pub fn publish(&self, location: &Location, new: &NewFile) -> io::Result<()> {
+        if self.sync.file {
+            self.fence_on_failure(new.file.sync_data())?;
+        }
+        match &new.temporary {
+            // linkat(2): an unnamed file is linked in through its entry in /proc.
+            None => {
+                let source = format!("/proc/self/fd/{}", new.file.as_raw_fd());
+                fs::linkat(CWD, source, &self.root, location.as_str(), AtFlags::SYMLINK_FOLLOW)?;
+            }
+            Some(temporary) => self.rename(temporary, location.as_str())?,
+        }
+        if self.sync.directory {
+            self.fence_on_failure(self.sync_dir(folder(location.as_str())))?;
+        }
+        Ok(())
+    }
+
+    pub fn get(&self, location: &Location) -> io::Result<StoredFile> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        Ok(StoredFile(self.open_beneath(location.as_str(), flags, Mode::empty())?))
+    }
+
+    /// Deletes files durably, one result each; one that is not there is deleted already.
+    pub fn remove(&self, locations: &[Location]) -> Vec<io::Result<()>> {
+        let mut touched = BTreeMap::new();
+        let mut results: Vec<_> = locations.iter().map(|l| self.unlink(l.as_str())).collect();
+        for (location, result) in locations.iter().zip(&results) {
+            if matches!(result, Ok(true)) {
+                touched.insert(folder(location.as_str()), Ok(()));
+            }
+        }
+        for (folder, synced) in &mut touched {
+            if self.sync.directory {
+                *synced = self.sync_dir(folder);
+            }
+        }
+        let durable = |location: &Location| match touched.get(folder(location.as_str())) {
+            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+            _ => Ok(()),
+        };
+        let removed =
+            |(location, result): (&Location, io::Result<bool>)| result.and_then(|_| durable(location));
+        locations.iter().zip(results.drain(..)).map(removed).collect()
+    }
+
+    /// Also what a write may have left under its temporary name.
+    pub fn abandon(&self, location: &Location) -> io::Result<()> {
+        let mut all = vec![location.clone()];
+        if !self.unnamed {
+            all.push(Location::new(temporary(location)));
+        }
+        self.remove(&all).into_iter().collect()
+    }
+
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let about = fs::fstatvfs(&self.root)?;
+        Ok(about.f_bavail.saturating_mul(about.f_frsize))
+    }
+
+    /// Whether it was there.
+    fn unlink(&self, location: &str) -> io::Result<bool> {
+        let (folder, name) = (folder(location), name(location));
+        let unlinked = match self.open_dir(folder) {
+            Ok(dir) => fs::unlinkat(dir, name, AtFlags::empty()).map_err(io::Error::from),
+            Err(error) => Err(error),
+        };
+        match unlinked {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        match fs::renameat_with(&self.root, from, &self.root, to, RenameFlags::NOREPLACE) {
+            // Locations are unique, so there is nothing to replace where the kernel cannot promise it.
+            Err(Errno::INVAL | Errno::NOSYS) => Ok(fs::renameat(&self.root, from, &self.root, to)?),
+            renamed => Ok(renamed?),
+        }
+    }
+
+    fn open_beneath(&self, location: &str, flags: OFlags, mode: Mode) -> io::Result<File> {
+        match fs::openat2(&self.root, location, flags, mode, BENEATH) {
+            Ok(file) => Ok(File::from(file)),
+            // Something stands in the way that is none of ours: the replica is not there.
+            Err(Errno::XDEV | Errno::LOOP | Errno::NOTDIR) => Err(io::ErrorKind::NotFound.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_dir(&self, folder: &str) -> io::Result<File> {
+        let folder = if folder.is_empty() { "." } else { folder };
+        self.open_beneath(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    fn sync_dir(&self, folder: &str) -> io::Result<()> {
+        self.open_dir(folder)?.sync_all()
+    }
+
+    fn fence_on_failure(&self, synced: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = &synced
+            && !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        {
+            self.fenced.store(true, Ordering::Relaxed);
+            tracing::error!(path = %self.path.display(), %error, "a sync failed: nothing more is written here");
+        }
+        synced
+    }
+}
+
+pub fn location(below: &str, blob: BlobId) -> Location {
+    Location::new(format!("{below}{:02x}/{blob}", blob.0 % SHARDS))
+}
+
+/// Where the backend itself is gone, rather than one of its files.
+pub fn is_lost(error: &io::Error) -> bool {
+    const GONE: [i32; 5] = [libc::EIO, libc::ENODEV, libc::ESTALE, libc::ENOTCONN, libc::ENXIO];
+    error.raw_os_error().is_some_and(|code| GONE.contains(&code))
+}
+
+/// Errors of new files: a folder that is missing is a backend that is not as we left it.
+pub fn of_writing(error: io::Error) -> BackendError {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            BackendError::new(Fault::Unavailable, format!("the folder is gone: {error}"))
+        }
+        _ => error.into(),
+    }
+}
+
+fn make_dir(root: impl AsFd, folder: &str) -> io::Result<()> {
+    match fs::mkdirat(root, folder, Mode::RWXU) {
+        Err(Errno::EXIST) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn folder(location: &str) -> &str {
+    location.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn name(location: &str) -> &str {
+    location.rsplit_once('/').map_or(location, |(_, name)| name)
+}
+
+/// Beside the file, so that the rename stays within its directory.
+fn temporary(location: &Location) -> String {
+    format!("{location}.new")
+}
+
+fn has_unnamed_files(root: impl AsFd) -> bool {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    fs::openat(root, ".", flags, Mode::RUSR | Mode::WUSR).is_ok()
+}
