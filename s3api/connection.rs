@@ -39,8 +39,12 @@ enum End {
     SlowReader,
 }
 
-pub(crate) async fn run<H: Handler>(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared<H>>) {
-    let limits = shared.limits;
+pub(crate) async fn run<H: Handler>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    limits: Limits,
+    shared: Arc<Shared<H>>,
+) {
     let pulse = Pulse::new();
     let clock = Clock::new(&socket, limits, pulse.clone());
     let mut guard = Guard::new(socket, limits.max_head_bytes, pulse.clone());
@@ -48,6 +52,7 @@ pub(crate) async fn run<H: Handler>(socket: TcpStream, peer: SocketAddr, shared:
         handler: shared.handler.clone(),
         peer,
         pulse: pulse.clone(),
+        options: shared.options.clone(),
         in_flight: shared.in_flight.clone(),
     });
     let service = service_fn(move |request| exchanges.clone().answer(request));

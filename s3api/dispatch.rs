@@ -31,10 +31,11 @@ impl Handler for Face {
 
 impl Face {
     async fn answer(&self, head: &Parts, body: RequestBody, id: &RequestId, audit: &mut Audit) -> Reply {
-        let now = (self.options.clock)();
+        let options = &*self.options.current();
+        let now = (options.clock)();
         let path = head.uri.path();
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let target = router::target(path, host, self.options.domain.as_deref())?;
+        let target = router::target(path, host, options.domain.as_deref())?;
         audit.bucket.clone_from(&target.bucket);
         audit.key = target.key.as_ref().map(Key::to_string);
         if head.method == Method::OPTIONS {
@@ -53,21 +54,21 @@ impl Face {
             headers: &head.headers,
             virtual_bucket: target.bucket.as_deref().filter(|_| target.virtual_host),
         };
-        let access = auth::authenticate(&signed_head, &self.options, &self.keys, now)?;
+        let access = auth::authenticate(&signed_head, options, &self.keys, now)?;
         if let Access::Signed(signed) = &access {
             audit.access_key_id = Some(signed.credential.access_key_id.clone());
         }
         if matches!(routed, Ok(Operation::PostObject)) {
-            return self.post(head, body, &target, &access, audit).await;
+            return self.post(options, head, body, &target, &access, audit).await;
         }
-        let (bucket, rights) = reach(&self.options, &access, &target)?;
+        let (bucket, rights) = reach(options, &access, &target)?;
         let operation = routed?;
         permit(operation, &access, rights)?;
         check_head(operation, &access, head)?;
         let headers = &head.headers;
         let call = Call {
             store: &self.store,
-            options: &self.options,
+            options,
             bucket,
             target: &target,
             query: &query,
@@ -82,6 +83,7 @@ impl Face {
 
     async fn post(
         &self,
+        options: &Options,
         head: &Parts,
         body: RequestBody,
         target: &Target,
@@ -96,11 +98,11 @@ impl Face {
         }
         let post = ops::post_object::Post {
             store: &self.store,
-            options: &self.options,
+            options,
             keys: &self.keys,
             target,
             headers: &head.headers,
-            now: (self.options.clock)(),
+            now: (options.clock)(),
         };
         ops::post_object::post_object(&post, body, audit).await
     }

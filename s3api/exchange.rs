@@ -14,16 +14,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::audit::{Audit, Outcome};
 use crate::error::{Code, S3Error};
 use crate::guard::Pulse;
 use crate::limits::{MAX_DRAIN_BYTES, MAX_DRAIN_TIME};
+use crate::places::{Place, Places};
 use crate::request_body::BodyAccount;
 use crate::response::BodyError;
 use crate::server::{Answered, Handler};
-use crate::{RequestBody, RequestId, ResponseBody, audit, refusal};
+use crate::{LiveOptions, RequestBody, RequestId, ResponseBody, audit, refusal};
 
 static X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 static SERVER_NAME: HeaderValue = HeaderValue::from_static(refusal::SERVER);
@@ -41,7 +41,7 @@ struct Exchange {
     /// The answer to HEAD: hyper drops the body unread.
     bodyless: bool,
     complete: bool,
-    _permit: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl Drop for Exchange {
@@ -65,7 +65,8 @@ pub(crate) struct Exchanges<H> {
     pub(crate) handler: Arc<H>,
     pub(crate) peer: SocketAddr,
     pub(crate) pulse: Arc<Pulse>,
-    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) options: LiveOptions,
+    pub(crate) in_flight: Places,
 }
 
 impl<H: Handler> Exchanges<H> {
@@ -78,13 +79,13 @@ impl<H: Handler> Exchanges<H> {
         let (body, account) = RequestBody::new(incoming);
         let mut exchange = self.begin(id, account);
         exchange.bodyless = head.method == Method::HEAD;
-        let response = match self.in_flight.clone().try_acquire_owned() {
-            Ok(permit) => {
-                exchange._permit = Some(permit);
+        let response = match self.in_flight.take(self.options.current().max_requests_in_flight) {
+            Some(place) => {
+                exchange._place = Some(place);
                 self.handle(&mut exchange, Request::from_parts(head, body)).await
             }
             // Cheap on purpose: nothing of the body is read.
-            Err(_) => refuse(&mut exchange, &head, S3Error::slow_down()),
+            None => refuse(&mut exchange, &head, S3Error::slow_down()),
         };
         Ok(exchange.seal(response))
     }
@@ -101,7 +102,7 @@ impl<H: Handler> Exchanges<H> {
             bytes_out: 0,
             bodyless: false,
             complete: false,
-            _permit: None,
+            _place: None,
         }
     }
 

@@ -2,18 +2,18 @@
 
 use store::Store;
 
-use crate::Options;
+use crate::LiveOptions;
 use crate::auth::SigningKeys;
 
 /// Give it to [`crate::serve`].
 pub struct Face {
     pub store: Store,
-    pub options: Options,
+    pub options: LiveOptions,
     pub keys: SigningKeys,
 }
 
 impl Face {
-    pub fn new(store: Store, options: Options) -> Self {
+    pub fn new(store: Store, options: LiveOptions) -> Self {
         Self { store, options, keys: SigningKeys::default() }
     }
 }

@@ -33,9 +33,6 @@ pub struct Limits {
     pub idle_timeout: Duration,
     pub body_timeout: Duration,
     pub min_body_bytes_per_second: u64,
-    pub max_connections: usize,
-    pub max_requests_in_flight: usize,
-    pub shutdown_grace: Duration,
     pub clock: fn() -> Timestamp,
 }
 
@@ -55,9 +52,6 @@ impl From<&Options> for Limits {
             idle_timeout: options.idle_timeout,
             body_timeout: options.body_timeout,
             min_body_bytes_per_second: options.min_body_bytes_per_second,
-            max_connections: options.max_connections,
-            max_requests_in_flight: options.max_requests_in_flight,
-            shutdown_grace: options.shutdown_grace,
             clock: options.clock,
         }
     }

@@ -1,5 +1,6 @@
 //! What the face is told when it is made. Nothing here reads a file, a clock or the environment.
 
+use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +37,12 @@ pub struct Rights {
 
 impl Rights {
     pub const ALL: Rights = Rights { read: true, write: true, delete: true };
+
+    /// As the configuration writes them.
+    pub fn words(self) -> Vec<&'static str> {
+        let all = [(self.read, "read"), (self.write, "write"), (self.delete, "delete")];
+        all.into_iter().filter(|(has, _)| *has).map(|(_, word)| word).collect()
+    }
 }
 
 /// What requests without credentials may do with a bucket.
@@ -59,6 +66,25 @@ pub struct Bucket {
     pub id: BucketId,
     pub created: Timestamp,
     pub anonymous: Anonymous,
+}
+
+/// The options in force. Each connection and each request takes them as they are when it begins, and
+/// keeps them to its end, so that a change cuts off nobody.
+#[derive(Debug, Clone)]
+pub struct LiveOptions(Arc<ArcSwap<Options>>);
+
+impl LiveOptions {
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(options)))
+    }
+
+    pub fn current(&self) -> Arc<Options> {
+        self.0.load_full()
+    }
+
+    pub fn replace(&self, options: Options) {
+        self.0.store(Arc::new(options));
+    }
 }
 
 /// Limits have a unit and a reason each.

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::audit::Audit;
 use crate::limits::{Limits, MAX_TURNED_AWAY};
-use crate::{Options, RequestBody, RequestId, ResponseBody, connection};
+use crate::places::{Place, Places};
+use crate::{LiveOptions, RequestBody, RequestId, ResponseBody, connection};
 
 /// What answers requests. A future that is dropped belongs to a client that went away.
 pub trait Handler: Send + Sync + 'static {
@@ -35,8 +36,8 @@ pub struct Answered {
 /// What the connections share.
 pub(crate) struct Shared<H> {
     pub(crate) handler: Arc<H>,
-    pub(crate) limits: Limits,
-    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) options: LiveOptions,
+    pub(crate) in_flight: Places,
     pub(crate) stop: Notify,
     stopping: AtomicBool,
 }
@@ -57,19 +58,18 @@ impl<H> Shared<H> {
 pub async fn serve<H: Handler>(
     handler: Arc<H>,
     listener: TcpListener,
-    limits: &Options,
+    options: LiveOptions,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let limits = Limits::from(limits);
     let shared = Arc::new(Shared {
         handler,
-        limits,
-        in_flight: Arc::new(Semaphore::new(limits.max_requests_in_flight.min(Semaphore::MAX_PERMITS))),
+        options,
+        in_flight: Places::default(),
         stop: Notify::new(),
         stopping: AtomicBool::new(false),
     });
     let mut connections = JoinSet::new();
-    let mut doors = Doors::new(&limits);
+    let mut doors = Doors::default();
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
@@ -84,25 +84,18 @@ pub async fn serve<H: Handler>(
     }
     drop(listener);
     shared.order_stop();
-    finish(connections, limits.shutdown_grace).await;
+    finish(connections, shared.options.current().shutdown_grace).await;
     Ok(())
 }
 
 /// Who gets in.
+#[derive(Default)]
 struct Doors {
-    places: Arc<Semaphore>,
-    turned_away: Arc<Semaphore>,
+    places: Places,
+    turned_away: Places,
 }
 
 impl Doors {
-    fn new(limits: &Limits) -> Self {
-        let places = limits.max_connections.min(Semaphore::MAX_PERMITS);
-        Self {
-            places: Arc::new(Semaphore::new(places)),
-            turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
-        }
-    }
-
     fn admit<H: Handler>(
         &mut self,
         socket: TcpStream,
@@ -112,16 +105,19 @@ impl Doors {
     ) {
         // Small answers must not wait for the acknowledgement of earlier ones.
         let _ = socket.set_nodelay(true);
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
+        let options = shared.options.current();
+        let limits = Limits::from(&*options);
+        if let Some(place) = self.places.take(options.max_connections) {
             let shared = shared.clone();
-            connections.spawn(holding(place, async move { connection::run(socket, peer, shared).await }));
-        } else if let Ok(place) = self.turned_away.clone().try_acquire_owned() {
-            connections.spawn(holding(place, connection::turn_away(socket, peer, shared.limits)));
+            let run = async move { connection::run(socket, peer, limits, shared).await };
+            connections.spawn(holding(place, run));
+        } else if let Some(place) = self.turned_away.take(MAX_TURNED_AWAY) {
+            connections.spawn(holding(place, connection::turn_away(socket, peer, limits)));
         }
     }
 }
 
-async fn holding(place: OwnedSemaphorePermit, work: impl Future<Output = ()>) {
+async fn holding(place: Place, work: impl Future<Output = ()>) {
     work.await;
     drop(place);
 }

@@ -148,10 +148,6 @@ impl Ledger {
         self.0.lock().entry(account).or_default().quota = quota;
     }
 
-    pub fn quota(&self, account: Account) -> Option<u64> {
-        self.0.lock().get(&account).and_then(|entry| entry.quota)
-    }
-
     /// What counts against the quota: bytes there, bytes that wait for cleanup, bytes reserved.
     pub fn occupied(&self, account: Account) -> u64 {
         self.0.lock().get(&account).map_or(0, Entry::occupied)
@@ -163,6 +159,10 @@ impl Ledger {
 
     pub fn reserved(&self, account: Account) -> u64 {
         self.0.lock().get(&account).map_or(0, |entry| entry.reserved)
+    }
+
+    pub fn quota(&self, account: Account) -> Option<u64> {
+        self.0.lock().get(&account).and_then(|entry| entry.quota)
     }
 
     pub(crate) fn apply(&self, account: Account, delta: Delta) -> Counters {

@@ -6,6 +6,8 @@
 
 mod backends;
 mod buckets;
+pub mod changes;
+mod difference;
 mod expand;
 mod keys;
 mod problem;
@@ -13,10 +15,13 @@ mod reader;
 mod s3;
 mod secret;
 
-pub use buckets::Bucket;
+pub use buckets::{Bucket, Credential, Origin, check_access_key_id};
+pub use changes::Change;
+pub use difference::{Difference, Settings};
 pub use expand::Env;
 pub use problem::Problem;
 pub use s3::{S3, parse_listen};
+pub use secret::judge as check_secret;
 
 use problem::Problems;
 use reader::{Reader, Section};
@@ -39,6 +44,19 @@ pub struct Config {
     /// Of the embedded backend.
     pub backend_quota_bytes: Option<u64>,
     pub log: Log,
+    /// The file's own words, to be compared with those of another.
+    pub settings: Settings,
+}
+
+impl Config {
+    /// Takes over what a running node cannot change.
+    pub fn keep_fixed(&mut self, running: &Self) {
+        self.file.clone_from(&running.file);
+        self.data_dir.clone_from(&running.data_dir);
+        self.durability = running.durability;
+        self.s3.listen = running.s3.listen;
+        self.log.format = running.log.format;
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +118,24 @@ pub fn load(file: &Path, env: Env<'_>) -> Result<Loaded, LoadError> {
     }
 }
 
+/// Only where the data is, for commands that ask a running node: the rest of the file may need an
+/// environment that only the node has, or have a mistake that it was not started with.
+pub fn data_dir_of(file: &Path, env: Env<'_>) -> Result<PathBuf, LoadError> {
+    let unreadable = |error| LoadError::Unreadable { file: file.to_owned(), error };
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let (document, _) = DeTable::parse_recoverable(&text);
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let mut reader = Reader { problems: Problems::new(&text), dir, env, inline_secret: false };
+    let top = reader.section(document.get_ref(), 0..0, "the top level", keys::TOP);
+    // Mistakes elsewhere are for `check` to tell.
+    reader.problems = Problems::new(&text);
+    let data_dir = data_dir(&mut reader, &top);
+    match reader.problems.any_error() {
+        false => Ok(data_dir),
+        true => Err(LoadError::Bad { file: file.to_owned(), problems: reader.problems.into_sorted() }),
+    }
+}
+
 /// The configuration in `text`, unless a problem is an error.
 fn parse(text: &str, file: &Path, dir: &Path, mode: u32, env: Env<'_>) -> (Option<Config>, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -109,7 +145,8 @@ fn parse(text: &str, file: &Path, dir: &Path, mode: u32, env: Env<'_>) -> (Optio
     let problems = Problems::new(text);
     let mut reader = Reader { problems, dir, env, inline_secret: false };
     let top = reader.section(document.get_ref(), 0..0, "the top level", keys::TOP);
-    let config = read_top(&mut reader, &top, file);
+    let mut config = read_top(&mut reader, &top, file);
+    config.settings = Settings::of(document.get_ref());
     if mode & 0o004 != 0 && reader.inline_secret {
         let message = "everybody on this machine can read the secrets in this file; chmod 600 it";
         reader.problems.warning(&(0..0), message);
@@ -138,6 +175,7 @@ fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Conf
         buckets: buckets::read(reader, top),
         backend_quota_bytes: backends::read(reader, top),
         log: log(reader, top),
+        settings: Settings::default(),
     }
 }
 

@@ -4,18 +4,25 @@
 //! The address is taken first, so that a node that cannot have it leaves nothing behind; clients
 //! that come early wait in its queue until the store is open.
 
-use crate::cli::ServeArgs;
-use crate::config::{Config, LogFormat, S3};
+use crate::admin::Admin;
+use crate::command::serve::ServeArgs;
+use crate::config::{Change, Config, LogFormat, S3, changes};
+use crate::jobs::Jobs;
+use crate::node::Node;
+use crate::reload::Control;
+use crate::telemetry::Log;
 use crate::workers::Workers;
-use crate::{check, first_run, hints, options, process, telemetry};
+use crate::{config_file, first_run, hints, options, process, telemetry};
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use s3api::LiveOptions;
 use std::fs::DirBuilder;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::Store;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,8 +30,6 @@ use tokio::sync::watch;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// Open files that are not connections: RocksDB's tables, blobs that are read or written.
-const FILES_BESIDE_CONNECTIONS: u64 = 1024;
 /// The face keeps `shutdown_grace` itself; this is for one that does not come back.
 const GRACE_BEYOND: Duration = Duration::from_secs(10);
 
@@ -40,37 +45,69 @@ pub fn serve(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> 
 async fn run(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> {
     // Before anything else: a signal during the start is an order too.
     let stop = stop_on_signal()?;
+    let reload = signal(SignalKind::hangup())?;
     let prepared = prepare(args)?;
     let config = &prepared.config;
-    let store = match start(config, format).await {
-        Ok(store) => store,
+    let (log, store) = match start(config, format).await {
+        Ok(started) => started,
         Err(error) => return Err(prepared.undo(error)),
     };
-    let max_connections = max_connections(&config.s3);
-    let address = prepared.listener.local_addr()?;
-    let face_options = options::of_face(config, &store, max_connections);
-    let face = Arc::new(s3api::Face::new(store.clone(), face_options.clone()));
-    let workers = Workers::start(&store, config.s3.multipart_expiry);
-    announce(config, address, prepared.first_run);
+    let node = Arc::new(prepared.assemble(args, log, store)?);
+    tokio::spawn(reload_on_signal(Arc::clone(&node), reload));
+    let face = Arc::new(s3api::Face::new(node.store.clone(), node.face.clone()));
+    let workers = Workers::start(&node);
+    let admin = start_admin(&node);
+    announce(config, node.address, prepared.first_run);
     let deadline = late(stop.clone(), config.s3.shutdown_grace + GRACE_BEYOND);
     tokio::select! {
-        _ = s3api::server::serve(face, prepared.listener, &face_options, ordered(stop)) => {}
+        _ = s3api::server::serve(face, prepared.listener, node.face.clone(), ordered(stop)) => {}
         () = deadline => tracing::error!("requests did not end in time; they are cut off"),
     }
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
     workers.stop().await;
-    store.close().await;
+    node.store.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
 /// What is settled before the store is opened.
 struct Prepared {
+    /// As the file has it.
+    configured: Config,
+    changes: Vec<Change>,
+    /// Both together: what is in force.
     config: Config,
     listener: TcpListener,
     first_run: bool,
 }
 
 impl Prepared {
+    fn new(configured: Config, listener: TcpListener, first_run: bool) -> anyhow::Result<Self> {
+        let changes = changes::load(&configured.data_dir)?;
+        let mut config = configured.clone();
+        for note in changes::apply(&mut config, &changes) {
+            // The log is not there yet.
+            let _ = writeln!(std::io::stderr(), "{note}");
+        }
+        Ok(Self { configured, changes, config, listener, first_run })
+    }
+
+    fn assemble(&self, args: &ServeArgs, log: Log, store: Store) -> anyhow::Result<Node> {
+        Ok(Node {
+            face: LiveOptions::new(options::of_face(&self.config, &store)),
+            store,
+            config: ArcSwap::from_pointee(self.config.clone()),
+            control: Control::new(args, &self.configured, self.changes.clone()).into(),
+            needs_restart: ArcSwap::default(),
+            jobs: Jobs::default(),
+            log,
+            address: self.listener.local_addr()?,
+            started: Instant::now(),
+        })
+    }
+
     /// A first start that fails leaves no configuration behind, so that the next is a first again.
     fn undo(&self, error: anyhow::Error) -> anyhow::Error {
         if self.first_run {
@@ -84,25 +121,22 @@ impl Prepared {
 }
 
 fn prepare(args: &ServeArgs) -> anyhow::Result<Prepared> {
-    let Some(file) = check::locate(args.config.as_deref()) else {
+    let Some(file) = config_file::locate(args.config.as_deref()) else {
         return prepare_first(args);
     };
-    let mut config = check::load(&file)?;
-    config.s3.listen = args.listen.unwrap_or(config.s3.listen);
-    if let Some(dir) = &args.data_dir {
-        config.data_dir.clone_from(dir);
-    }
+    let mut config = config_file::load(&file)?;
+    args.apply(&mut config);
     let help = format!("change s3.listen in {}, or give --listen", file.display());
     let listener = bind(config.s3.listen, &help)?;
-    Ok(Prepared { config, listener, first_run: false })
+    Prepared::new(config, listener, false)
 }
 
 fn prepare_first(args: &ServeArgs) -> anyhow::Result<Prepared> {
     let listen = args.listen.unwrap_or(S3::default().listen);
     let listener = bind(listen, "give another one: s3-orchestrator serve --listen 127.0.0.1:9001")?;
     let file = first_run::create(listen, args.data_dir.as_deref())?;
-    let config = check::load(&file)?;
-    Ok(Prepared { config, listener, first_run: true })
+    let config = config_file::load(&file)?;
+    Prepared::new(config, listener, true)
 }
 
 fn bind(address: SocketAddr, help: &str) -> anyhow::Result<TcpListener> {
@@ -116,10 +150,16 @@ fn bind(address: SocketAddr, help: &str) -> anyhow::Result<TcpListener> {
     socket.and_then(listen).with_context(|| format!("cannot listen on {address} ({help})"))
 }
 
-async fn start(config: &Config, format: Option<LogFormat>) -> anyhow::Result<Store> {
-    telemetry::init(format, &config.log)?;
+async fn start(config: &Config, format: Option<LogFormat>) -> anyhow::Result<(Log, Store)> {
+    let log = telemetry::init(format, &config.log)?;
     process::raise_open_files();
-    open(config).await
+    Ok((log, open(config).await?))
+}
+
+/// A node that cannot have its admin socket serves all the same.
+fn start_admin(node: &Arc<Node>) -> Option<Admin> {
+    let started = Admin::start(node);
+    started.map_err(|error| tracing::error!(%error, "no admin socket: commands cannot reach this node")).ok()
 }
 
 /// Opens the store beside the threads that serve sockets: it reads the disk.
@@ -141,19 +181,6 @@ fn make_private_dir(dir: &Path) -> std::io::Result<()> {
         tracing::warn!("other users may look into {dir}; chmod 700 it");
     }
     Ok(())
-}
-
-/// Never more connections than there are files to open for them.
-fn max_connections(s3: &S3) -> usize {
-    let Some(files) = process::raise_open_files() else {
-        return s3.max_connections;
-    };
-    let room = files.saturating_sub(FILES_BESIDE_CONNECTIONS).max(files / 2);
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    if room < s3.max_connections {
-        tracing::warn!(files, connections = room, "the limit of open files allows fewer connections");
-    }
-    room.min(s3.max_connections)
 }
 
 fn announce(config: &Config, address: SocketAddr, first_run: bool) {
@@ -178,6 +205,15 @@ fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
         std::process::exit(1);
     });
     Ok(stop)
+}
+
+/// A SIGHUP asks for the configuration to be read anew; the answer is in the log.
+async fn reload_on_signal(node: Arc<Node>, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        if let Err(error) = node.reload().await {
+            tracing::error!(%error, "the configuration stays as it was");
+        }
+    }
 }
 
 async fn next(term: &mut Signal, int: &mut Signal) {

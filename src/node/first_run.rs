@@ -1,6 +1,8 @@
-//! The first start in an empty place: a configuration with one bucket and one credential.
+//! A new configuration with one bucket and one credential: of `init`, and of a first start in an
+//! empty place.
 
 use crate::config::DEFAULT_FILE;
+use crate::new_key;
 use anyhow::Context as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -10,22 +12,37 @@ use std::path::{Path, PathBuf};
 
 pub const BUCKET: &str = "my-bucket";
 
-const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-/// No `+`, `/` or quote: a secret that is pasted into a shell or a URL stays one word.
-const MIXED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-/// Lengths that AWS's ids and secrets have, and that some tools expect.
-const ID_CHARS: usize = 20;
-const SECRET_CHARS: usize = 40;
+/// What a new configuration says.
+pub struct Wanted<'a> {
+    pub file: &'a Path,
+    pub listen: SocketAddr,
+    pub data_dir: &'a Path,
+    pub bucket: &'a str,
+    /// As it stands in a configuration: "100GB".
+    pub quota: Option<&'a str>,
+}
 
-/// Writes the first configuration; refuses to replace one.
+/// The credential of a new configuration.
+pub struct Made {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+}
+
+/// The first configuration of a start in an empty place.
 pub fn create(listen: SocketAddr, data_dir: Option<&Path>) -> anyhow::Result<PathBuf> {
     let file = PathBuf::from(DEFAULT_FILE);
-    let id = format!("AKID{}", random(UPPER, ID_CHARS - 4)?);
-    let secret = random(MIXED, SECRET_CHARS)?;
     let data_dir = data_dir.unwrap_or(Path::new("data"));
-    let text = render(listen, data_dir, &id, &secret)?;
-    write_new(&file, &text).with_context(|| format!("cannot create {}", file.display()))?;
+    write(&Wanted { file: &file, listen, data_dir, bucket: BUCKET, quota: None })?;
     Ok(file)
+}
+
+/// Writes a configuration with a random credential; refuses to replace one.
+pub fn write(wanted: &Wanted<'_>) -> anyhow::Result<Made> {
+    let made =
+        Made { access_key_id: new_key::access_key_id()?, secret_access_key: new_key::secret_access_key()? };
+    let text = render(wanted, &made)?;
+    write_new(wanted.file, &text).with_context(|| format!("cannot create {}", wanted.file.display()))?;
+    Ok(made)
 }
 
 fn write_new(file: &Path, text: &str) -> std::io::Result<()> {
@@ -35,44 +52,38 @@ fn write_new(file: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-fn render(listen: SocketAddr, data_dir: &Path, id: &str, secret: &str) -> anyhow::Result<String> {
-    let data_dir = data_dir.to_str().context("--data-dir is not UTF-8")?;
+fn render(wanted: &Wanted<'_>, made: &Made) -> anyhow::Result<String> {
+    let data_dir = wanted.data_dir.to_str().context("the data directory's name is not UTF-8")?;
     let data_dir = toml::Value::from(data_dir.replace("${", "$${"));
+    let quota = match wanted.quota {
+        Some(quota) => format!("quota = {}", toml::Value::from(quota)),
+        None => "#quota = \"100GB\"".to_owned(),
+    };
+    let Wanted { listen, bucket, .. } = wanted;
+    let Made { access_key_id, secret_access_key } = made;
     Ok(format!(
-        r#"# Made by the first start of s3-orchestrator. Change it as you like, then restart the node;
-# `s3-orchestrator check` says whether it is good, s3-orchestrator.toml(5) what else there is.
+        r#"# Made by s3-orchestrator. Change it as you like: `s3-orchestrator check` says whether it is good,
+# `s3-orchestrator reload` has a running node read it anew, s3-orchestrator.toml(5) tells what else
+# there is.
 
 # Everything that the node keeps: metadata and objects.
 data_dir = {data_dir}
 
 [s3]
-# Only programs on this machine reach this address; "0.0.0.0:9000" lets in the network.
+# Only programs on this machine reach 127.0.0.1; "0.0.0.0:9000" lets in the network.
 listen = "{listen}"
 
 [[buckets]]
-name = "{BUCKET}"
+name = "{bucket}"
+# What its objects may take together.
+{quota}
 
   # Whoever has these two may read, write and delete in this bucket, and in no other.
   [[buckets.credentials]]
-  access_key_id = "{id}"
-  secret_access_key = "{secret}"
+  access_key_id = "{access_key_id}"
+  secret_access_key = "{secret_access_key}"
 "#
     ))
-}
-
-/// `len` characters, each equally likely.
-fn random(alphabet: &[u8], len: usize) -> anyhow::Result<String> {
-    let mut text = String::with_capacity(len);
-    // The largest multiple of the alphabet's size: what lies above would favour its beginning.
-    let limit = 256 - 256 % alphabet.len();
-    while text.len() < len {
-        let mut bytes = [0u8; 64];
-        getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-        let fair = bytes.into_iter().map(usize::from).filter(|b| *b < limit);
-        let chars = fair.filter_map(|b| alphabet.get(b % alphabet.len()));
-        text.extend(chars.take(len - text.len()).map(|b| char::from(*b)));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -83,27 +94,20 @@ mod tests {
 
     #[test]
     fn the_first_configuration_is_good() {
-        let dir = std::env::temp_dir().join(random(UPPER, 20).unwrap());
-        std::fs::create_dir(&dir).unwrap();
-        let file = dir.join("x.toml");
-        let secret = random(MIXED, SECRET_CHARS).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.toml");
         let listen = SocketAddr::from(([127, 0, 0, 1], 9000));
-        let text = render(listen, Path::new("a \"b\" ${C}"), "AKIDX", &secret).unwrap();
-        write_new(&file, &text).unwrap();
-        let loaded = config::load(&file, &|_| None);
-        assert!(write_new(&file, "other").is_err(), "replaced a file");
-        std::fs::remove_dir_all(&dir).unwrap();
-        let loaded = loaded.unwrap();
+        let data_dir = Path::new("a \"b\" ${C}");
+        let wanted = Wanted { file: &file, listen, data_dir, bucket: "app-1", quota: Some("5GB") };
+        let made = write(&wanted).unwrap();
+        assert!(write(&wanted).is_err(), "replaced a file");
+        let loaded = config::load(&file, &|_| None).unwrap();
         assert!(loaded.warnings.is_empty());
-        assert_eq!(loaded.config.data_dir, dir.join("a \"b\" ${C}"));
+        assert_eq!(loaded.config.data_dir, dir.path().join(data_dir));
         let bucket = loaded.config.buckets.first().unwrap();
-        assert_eq!(bucket.credentials.first().unwrap().secret.expose(), secret);
-    }
-
-    #[test]
-    fn random_texts_have_their_length_and_differ() {
-        let (a, b) = (random(MIXED, 40).unwrap(), random(MIXED, 40).unwrap());
-        assert_eq!((a.len(), b.len()), (40, 40));
-        assert_ne!(a, b);
+        assert_eq!((bucket.name.as_str(), bucket.quota_bytes), ("app-1", Some(5_000_000_000)));
+        let credential = bucket.credentials.first().unwrap();
+        assert_eq!(credential.access_key_id, made.access_key_id);
+        assert_eq!(credential.secret.expose(), made.secret_access_key);
     }
 }

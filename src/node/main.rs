@@ -4,22 +4,34 @@
 //! options: nothing below it does. It decides when background work runs and how the process starts
 //! and stops, and holds no rule about objects.
 //!
-//! Start with `daemon.rs`.
+//! Start with `daemon.rs`; commands that ask a running node start in `cli.rs`.
 
-mod check;
+mod admin;
 mod cli;
+mod command;
 mod config;
+mod config_file;
 mod daemon;
+mod doctor;
+mod finding;
 mod first_run;
-mod fsck;
+mod health;
 mod hints;
+mod jobs;
+mod log_ring;
+mod new_key;
+mod node;
 mod options;
 mod process;
+mod reload;
 mod telemetry;
+mod times;
+mod usage;
 mod workers;
 
 use clap::Parser as _;
-use cli::{Cli, Command};
+use cli::Cli;
+use command::{Run as _, Trouble};
 use std::process::ExitCode;
 
 /// Long-running, many threads, buffers of many sizes: it gives memory back, which the system's
@@ -30,15 +42,14 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     process::keep_private();
-    let outcome = match &cli.command {
-        Command::Serve(args) => daemon::serve(args, cli.log).map(|()| ExitCode::SUCCESS),
-        Command::Check(args) => check::check(args).map(|()| ExitCode::SUCCESS),
-        Command::Fsck(args) => fsck::run(args, cli.log),
-    };
-    outcome.unwrap_or_else(|error| {
-        report(&error);
-        ExitCode::FAILURE
-    })
+    match cli.command.run(&cli.global) {
+        Ok(code) => code,
+        Err(error) if command::output::is_enough(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(error.downcast_ref::<Trouble>().map_or(1, Trouble::exit_code))
+        }
+    }
 }
 
 /// A configuration's errors begin with their place; everything else with the program's name.

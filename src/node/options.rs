@@ -1,6 +1,7 @@
 //! From the configuration to the options of the rooms below.
 
-use crate::config::{Config, Durability};
+use crate::config::{Config, Durability, S3};
+use crate::process;
 use s3api::{Bucket, Credential};
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,6 +9,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use store::Store;
 use types::Timestamp;
+
+/// Open files that are not connections: RocksDB's tables, blobs that are read or written.
+const FILES_BESIDE_CONNECTIONS: u64 = 1024;
 
 /// The only clock of the node.
 pub fn now() -> Timestamp {
@@ -28,7 +32,7 @@ pub fn of_store(config: &Config) -> store::Options {
             Durability::ProcessCrash => store::Durability::ProcessCrash,
         },
         buckets: config.buckets.iter().map(bucket).collect(),
-        backends: vec![store::BackendOptions::embedded("local").with_quota(config.backend_quota_bytes)],
+        backends: vec![store::BackendOptions::embedded("embedded").with_quota(config.backend_quota_bytes)],
         max_object_size_bytes: config.s3.max_object_size_bytes,
         multipart_expiry: config.s3.multipart_expiry,
         replace_after: store::REPLACE_AFTER,
@@ -47,8 +51,13 @@ fn omitted_sync() -> Option<store::OmittedSync> {
     }
 }
 
-/// `max_connections` is what the open files allow, if that is less than configured.
-pub fn of_face(config: &Config, store: &Store, max_connections: usize) -> s3api::Options {
+/// The part of them that can change while the store is open.
+pub fn settings_of_store(config: &Config) -> store::Settings {
+    let store::Options { buckets, backends, max_object_size_bytes, multipart_expiry, .. } = of_store(config);
+    store::Settings { buckets, backends, max_object_size_bytes, multipart_expiry }
+}
+
+pub fn of_face(config: &Config, store: &Store) -> s3api::Options {
     let (buckets, credentials) = tenants(config, store);
     let s3 = &config.s3;
     s3api::Options {
@@ -63,11 +72,24 @@ pub fn of_face(config: &Config, store: &Store, max_connections: usize) -> s3api:
         idle_timeout: s3.idle_timeout,
         body_timeout: s3.body_timeout,
         min_body_bytes_per_second: s3.min_body_bytes_per_second,
-        max_connections,
+        max_connections: max_connections(s3),
         max_requests_in_flight: s3.max_requests_in_flight,
         shutdown_grace: s3.shutdown_grace,
         clock: now,
     }
+}
+
+/// Never more connections than there are files to open for them.
+fn max_connections(s3: &S3) -> usize {
+    let Some(files) = process::raise_open_files() else {
+        return s3.max_connections;
+    };
+    let room = files.saturating_sub(FILES_BESIDE_CONNECTIONS).max(files / 2);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if room < s3.max_connections {
+        tracing::warn!(files, connections = room, "the limit of open files allows fewer connections");
+    }
+    room.min(s3.max_connections)
 }
 
 fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, HashMap<String, Credential>) {

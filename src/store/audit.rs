@@ -82,7 +82,7 @@ impl Store {
 
     /// Buckets whose blobs may have to be told whose they are.
     pub fn bucket_ids(&self) -> Vec<BucketId> {
-        self.0.buckets.values().copied().collect()
+        self.0.settings.policies().into_iter().map(|(bucket, _)| bucket).collect()
     }
 }
 
@@ -99,9 +99,9 @@ fn unowned(inner: &Inner, id: BlobId, found: &mut Vec<BlobId>) -> Result<(), Sto
 /// A number for everything that decides which copies there should be.
 fn asked(inner: &Inner) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let mut policies: Vec<_> = inner.policies.iter().map(|(bucket, p)| (bucket.0, p.copies())).collect();
-    policies.sort_unstable();
-    policies.hash(&mut hasher);
+    for (bucket, policy) in inner.settings.policies() {
+        (bucket.0, policy.copies()).hash(&mut hasher);
+    }
     for member in inner.fleet.members() {
         let state = match member.state() {
             BackendState::Active => 0,

@@ -21,6 +21,15 @@ struct Reserve {
     bytes: u64,
 }
 
+/// What is left on the disk of the data directory.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskRoom {
+    pub room_bytes: u64,
+    pub size_bytes: u64,
+    /// New bytes are refused.
+    pub full: bool,
+}
+
 pub struct Disk {
     dir: PathBuf,
     size: u64,
@@ -41,6 +50,11 @@ impl Disk {
 
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    pub fn report(&self) -> DiskRoom {
+        let room_bytes = self.room().unwrap_or(0);
+        DiskRoom { room_bytes, size_bytes: self.size, full: self.is_full() }
     }
 
     pub fn look(&self) {

@@ -10,8 +10,7 @@ const PASS_UPLOADS: usize = 512;
 impl Store {
     /// Ends uploads without activity for the configured time, and forgets finished ones.
     pub async fn expire_uploads(&self) -> Result<u64, StoreError> {
-        let expiry_ms = u64::try_from(self.0.options.multipart_expiry.as_millis()).unwrap_or(u64::MAX);
-        let until = self.now().saturating_sub_ms(expiry_ms);
+        let until = self.now().saturating_sub_ms(self.0.settings.multipart_expiry_ms());
         let due = self.blocking(move |inner| Ok(inner.meta.expiring(until, PASS_UPLOADS)?)).await?;
         let mut expired = 0;
         for (since, bucket, key, id) in due {

@@ -23,33 +23,39 @@ mod get;
 mod ingest;
 mod lanes;
 mod list;
+mod locate;
 mod md5;
 mod options;
 mod pins;
 mod placement;
 mod purpose;
 mod put;
+mod queue;
 mod recovery;
 mod replicas;
+mod settings;
 mod upload;
 mod usage;
 
 pub use breaker::Circuit;
+pub use disk::DiskRoom;
 pub use error::{DigestMismatch, SourceError, StoreError};
 pub use explain::{Explanation, PlacedBlob, PlacedReplica};
 pub use fsck::{Difference, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
+pub use locate::{Located, Piece, ReplicaAt};
 pub use meta::{BackendState, Change, Health, Listener, ObjectRecord as Object, Traffic};
 pub use options::*;
 pub use placement::{Acknowledge, Placement, Policy};
+pub use queue::Queued;
+pub use settings::Settings;
 pub use usage::{BackendStatus, Usage};
 
 use backend::{Local, SyncRule};
 use disk::Disk;
 use fleet::Fleet;
-use meta::{Account, Meta, Order, Txn};
+use meta::{Meta, Order, Txn};
 use pins::Pins;
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,8 +146,7 @@ struct Inner {
     fleet: Fleet,
     pins: Pins,
     disk: Disk,
-    buckets: HashMap<BucketName, BucketId>,
-    policies: HashMap<BucketId, Policy>,
+    settings: settings::InForce,
     bells: Arc<Bells>,
     /// For callers on threads of their own that read from a backend over a network.
     runtime: Option<tokio::runtime::Handle>,
@@ -187,13 +192,8 @@ impl Store {
         };
         let local = Arc::new(Local::open(&dir.join("blobs"), sync)?);
         let fleet = Fleet::open(&meta, &local, &options.backends, (options.clock)())?;
-        let (mut buckets, mut policies) = (HashMap::new(), HashMap::new());
-        for bucket in &options.buckets {
-            let record = meta.bucket(&bucket.name, (options.clock)())?;
-            meta.ledger().set_quota(Account::Bucket(record.id), bucket.quota);
-            buckets.insert(bucket.name.clone(), record.id);
-            policies.insert(record.id, bucket.policy);
-        }
+        let settings = settings::InForce::new(&options);
+        settings.open_buckets(&meta, &options.buckets, (options.clock)())?;
         recovery::settle_intents(&meta)?;
         let bells = Arc::new(Bells::default());
         bells.cleanup.notify_one();
@@ -208,21 +208,12 @@ impl Store {
             fleet,
             pins,
             disk,
-            buckets,
-            policies,
+            settings,
             bells,
             runtime,
             _lock: lock,
         };
         Ok(Self(Arc::new(inner)))
-    }
-
-    pub fn bucket(&self, name: &BucketName) -> Option<BucketId> {
-        self.0.buckets.get(name).copied()
-    }
-
-    pub fn limits(&self) -> Limits {
-        Limits { max_object_size_bytes: self.0.options.max_object_size_bytes }
     }
 
     /// Hears of every commit from now on.
@@ -232,6 +223,10 @@ impl Store {
 
     pub fn watch_disk(&self) {
         self.0.disk.look();
+    }
+
+    pub fn disk_room(&self) -> DiskRoom {
+        self.0.disk.report()
     }
 
     /// After the faces have stopped: finishes what was handed in and leaves nothing to replay.
@@ -277,7 +272,7 @@ impl Inner {
 
     /// What the bucket asks for; a bucket that is not configured any more asks for one copy.
     fn policy(&self, bucket: Option<BucketId>) -> Policy {
-        bucket.and_then(|bucket| self.policies.get(&bucket).copied()).unwrap_or_default()
+        bucket.and_then(|bucket| self.settings.policy(bucket)).unwrap_or_default()
     }
 }
 

@@ -29,6 +29,10 @@ impl Pins {
         Pin { held: Arc::clone(&self.held), blob }
     }
 
+    pub fn holds(&self, blob: BlobId) -> bool {
+        self.held.lock().contains_key(&blob)
+    }
+
     /// Which of these nobody reads. They are unreferenced, so nobody will begin to.
     pub fn unpinned(&self, tasks: Vec<Queued<CleanupTask>>) -> Vec<Queued<CleanupTask>> {
         let _nobody_between = self.gate.write();

@@ -20,8 +20,8 @@ pub struct Purpose<'a> {
 impl Purpose<'_> {
     /// What a replica says of itself before its bytes are known.
     pub fn describe(&self, inner: &Inner, blob: BlobId, size: Option<u64>) -> NewReplica {
-        let name = inner.buckets.iter().find(|(_, id)| **id == self.bucket).map(|(name, _)| name.as_str());
-        let name = name.unwrap_or_default();
+        let name = inner.settings.bucket_name(self.bucket);
+        let name = name.as_ref().map(|name| name.as_str()).unwrap_or_default();
         let mut identity = vec![
             ("blob".to_owned(), blob.to_string()),
             ("bucket".to_owned(), name.to_owned()),

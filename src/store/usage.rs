@@ -19,6 +19,7 @@ pub struct Usage {
     pub awaiting_bytes: u64,
     /// Room that running writes hold.
     pub reserved_bytes: u64,
+    pub quota_bytes: Option<u64>,
 }
 
 /// A backend as an operator wants to see it.
@@ -114,6 +115,7 @@ impl Store {
             objects: counters.objects,
             awaiting_bytes: counters.awaiting_bytes,
             reserved_bytes: ledger.reserved(account),
+            quota_bytes: ledger.quota(account),
         }
     }
 }

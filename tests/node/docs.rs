@@ -27,24 +27,27 @@ fn flags(text: &str) -> BTreeSet<String> {
 }
 
 fn help() -> String {
-    let place = Place::empty();
-    let of = |args: &[&str]| {
-        let help = place.run(args);
-        assert_eq!(help.code, Some(0), "{args:?}");
-        help.out
-    };
-    let mut text = of(&["--help"]);
-    for command in commands() {
-        text.push_str(&of(&[&command, "--help"]));
+    fn of(place: &Place, command: &[&str]) -> String {
+        let help = place.run(&[command, &["--help"]].concat());
+        assert_eq!(help.code, Some(0), "{command:?}");
+        let below = commands_of(&help.out);
+        let deeper = below.iter().map(|name| of(place, &[command, &[name]].concat()));
+        deeper.fold(help.out.clone(), |text, more| text + &more)
     }
-    text
+    of(&Place::empty(), &[])
 }
 
 /// The subcommands that `--help` lists, without `help` itself.
 fn commands() -> Vec<String> {
-    let help = Place::empty().run(&["--help"]).out;
+    commands_of(&Place::empty().run(&["--help"]).out)
+}
+
+fn commands_of(help: &str) -> Vec<String> {
     let listed = help.lines().skip_while(|l| *l != "Commands:").skip(1);
-    let names = listed.take_while(|l| l.starts_with("  ")).filter_map(|l| l.split_whitespace().next());
+    // A description that goes on in the next line stands further to the right.
+    let first = |l: &&str| !l.starts_with("   ");
+    let names = listed.take_while(|l| l.starts_with("  ")).filter(first);
+    let names = names.filter_map(|l| l.split_whitespace().next());
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 

@@ -19,8 +19,8 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
 /// Testkit is a client: it may speak HTTP and sign.
 const HOMES: &[(&str, &[&str])] = &[
     ("rocksdb", &["meta"]),
-    ("hyper", &["s3api", "testkit"]),
-    ("hyper-util", &["s3api", "testkit"]),
+    ("hyper", &["s3api", "s3-orchestrator", "testkit"]),
+    ("hyper-util", &["s3api", "s3-orchestrator", "testkit"]),
     ("http", &["s3api", "testkit"]),
     ("aws-sigv4", &["s3api", "testkit"]),
     ("quick-xml", &["s3api"]),

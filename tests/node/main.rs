@@ -1,15 +1,20 @@
 //! The node as its users meet it: the release binary, over the wire and through its commands.
 
+mod admin;
+mod asked;
 mod churn;
 mod cli;
 mod config;
 mod crash;
+mod credentials;
 mod disk_full;
 mod docs;
 mod edges;
+mod first_steps;
 mod hangup;
 mod linear;
 mod place;
 mod powercut;
 mod quota;
+mod reload;
 mod steps;

@@ -7,7 +7,9 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use s3api::{Answered, Audit, Handler, Options, PollChunks, RequestBody, RequestId, ResponseBody};
+use s3api::{
+    Answered, Audit, Handler, LiveOptions, Options, PollChunks, RequestBody, RequestId, ResponseBody,
+};
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
@@ -139,7 +141,7 @@ impl Node {
         let handler = notes.clone();
         let served = tokio::spawn(async move {
             let shutdown = async move { drop(stopped.await) };
-            s3api::serve(handler, listener, &options, shutdown).await
+            s3api::serve(handler, listener, LiveOptions::new(options), shutdown).await
         });
         Self { address, notes, stop: Some(stop), served }
     }

@@ -27,11 +27,30 @@ pub struct Credential {
     pub access_key_id: String,
     pub secret: Secret,
     pub rights: Rights,
+    pub origin: Origin,
+}
+
+impl Credential {
+    /// Whether it lets in whom the other lets in, to the same.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let told = |c: &Self| (c.access_key_id.clone(), c.rights);
+        told(self) == told(other) && self.secret.expose() == other.secret.expose()
+    }
+}
+
+/// Who says that a credential is as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Configuration,
+    /// The configuration has it, and the command `credentials` changed it.
+    Changed,
+    /// The command `credentials` made it.
+    Added,
 }
 
 /// Names already given, and where: a bucket or an access key id exists once in a file.
 #[derive(Default)]
-struct Taken(HashMap<String, Span>);
+pub struct Taken(HashMap<String, Span>);
 
 impl Taken {
     fn take(&mut self, reader: &mut Reader<'_>, what: &str, name: &At<String>) -> bool {
@@ -138,10 +157,10 @@ fn credential<'a>(reader: &mut Reader<'a>, section: &Section<'a>, ids: &mut Take
     let id = access_key_id(reader, section, ids);
     let secret = read_secret(reader, section, id.as_deref().unwrap_or_default());
     let rights = rights(reader, section);
-    Some(Credential { access_key_id: id?, secret: secret?, rights })
+    Some(Credential { access_key_id: id?, secret: secret?, rights, origin: Origin::Configuration })
 }
 
-fn access_key_id<'a>(reader: &mut Reader<'a>, section: &Section<'a>, ids: &mut Taken) -> Option<String> {
+pub fn access_key_id<'a>(reader: &mut Reader<'a>, section: &Section<'a>, ids: &mut Taken) -> Option<String> {
     let text = reader.required(section, "access_key_id")?;
     ids.take(reader, "access key", &text);
     let id = check_access_key_id(&text.value);
@@ -149,7 +168,7 @@ fn access_key_id<'a>(reader: &mut Reader<'a>, section: &Section<'a>, ids: &mut T
 }
 
 /// In a signature's scope the id stands between `=` and `/`, and before a `,`.
-fn check_access_key_id(id: &str) -> Result<&str, String> {
+pub fn check_access_key_id(id: &str) -> Result<&str, String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.@+:".contains(&b);
     if id.is_empty() || id.len() > MAX_ACCESS_KEY_ID_CHARS || !id.bytes().all(allowed) {
         return Err(format!(
@@ -159,7 +178,7 @@ fn check_access_key_id(id: &str) -> Result<&str, String> {
     Ok(id)
 }
 
-fn rights<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Rights {
+pub fn rights<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Rights {
     let Some(words) = reader.words(section, "rights", &["read", "write", "delete"]) else {
         return Rights::ALL;
     };

@@ -50,6 +50,17 @@ pub const ADMIN: &[&str] = &["listen"];
 
 pub const LOG: &[&str] = &["format", "level"];
 
+/// Of `credentials.toml` in the data directory, which the node writes itself.
+pub const CHANGES_TOP: &[&str] = &["credentials"];
+pub const CHANGES: &[&str] = &["access_key_id", "bucket", "secret_access_key", "rights", "removed"];
+
+/// What a reload cannot change, as dotted names in the file; what lies below them cannot either.
+/// `*` stands for the name of a bucket or backend.
+pub const FIXED: &[&str] =
+    &["data_dir", "durability", "s3.listen", "backends", "mounts", "admin", "log.format"];
+/// The exceptions.
+pub const FLEXIBLE: &[&str] = &["backends.*.quota"];
+
 /// Each table as it is written in the file, with its keys.
 pub const TABLES: &[(&str, &[&str])] = &[
     ("the top level", TOP),

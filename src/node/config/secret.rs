@@ -119,7 +119,7 @@ fn without_line_end(text: &str) -> &str {
 }
 
 /// The complaint never repeats the secret.
-fn judge(secret: &str, access_key_id: &str) -> Result<(), String> {
+pub fn judge(secret: &str, access_key_id: &str) -> Result<(), String> {
     let say = |why: &str| Err(format!("the secret {why}"));
     if secret.is_empty() {
         return say("is empty");

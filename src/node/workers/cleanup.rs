@@ -1,18 +1,29 @@
 //! Empties the cleanup queue as it fills.
 
 use super::Stop;
+use crate::jobs::Job;
+use crate::node::Node;
+use crate::options::now;
+use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
 
+pub const NAME: &str = "cleanup";
 /// Work that is due but held up (a reader still has the blob) is looked at again after this time,
 /// instead of at once and for ever.
 const REST: Duration = Duration::from_millis(200);
 /// After a failure: the disk will not be well again in a moment.
 const REST_AFTER_ERROR: Duration = Duration::from_secs(5);
 
-pub async fn run(store: Store, mut stop: Stop) {
-    while stop.or(store.cleanup_due()).await {
-        let rest = drain(&store, &mut stop).await;
+pub async fn run(node: Arc<Node>, mut stop: Stop) {
+    let job = node.jobs.add(NAME, "deletes bytes that nobody refers to or reads");
+    let due = async || {
+        tokio::select! {
+            () = node.store.cleanup_due() => {}
+            () = job.wanted() => {}
+        }
+    };
+    while stop.or(due()).await {
+        let rest = drain(&node, &job, &mut stop).await;
         if !stop.or_sleep(rest).await {
             return;
         }
@@ -20,17 +31,33 @@ pub async fn run(store: Store, mut stop: Stop) {
 }
 
 /// Passes until one finds nothing to do; how long to rest then.
-async fn drain(store: &Store, stop: &mut Stop) -> Duration {
+async fn drain(node: &Node, job: &Job, stop: &mut Stop) -> Duration {
+    let mut begun = false;
+    let mut rest = REST;
     // A pass runs to its end; the order to stop is looked at between two.
-    while stop.or(async {}).await {
-        match store.cleanup_pass().await {
-            Ok(progress) if progress.done == 0 => return REST,
-            Ok(progress) => tracing::debug!(done = progress.done, left = progress.left, "cleanup"),
+    while stop.or(job.permitted()).await && !job.cancelled() {
+        match node.store.cleanup_pass().await {
+            Ok(progress) if progress.done == 0 => {
+                job.recovered();
+                break;
+            }
+            Ok(progress) => {
+                if !std::mem::replace(&mut begun, true) {
+                    job.begin(None);
+                }
+                job.step(progress.done, None);
+                tracing::debug!(done = progress.done, left = progress.left, "cleanup");
+            }
             Err(error) => {
                 tracing::warn!(%error, "cleanup failed; it is tried again");
-                return REST_AFTER_ERROR;
+                job.failed(now(), &error);
+                rest = REST_AFTER_ERROR;
+                break;
             }
         }
     }
-    REST
+    if begun {
+        job.end(now());
+    }
+    rest
 }

@@ -1,13 +1,14 @@
 //! Background work: when it runs. What it does is one call of the store each.
 
 mod backend_watch;
-mod cleanup;
+pub mod cleanup;
 mod copies;
 mod disk_watch;
-mod multipart_expiry;
+pub mod multipart_expiry;
 
+use crate::node::Node;
+use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -18,16 +19,16 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn start(store: &Store, multipart_expiry: Duration) -> Self {
+    pub fn start(node: &Arc<Node>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let stop_signal = || Stop(stopped.clone());
         let mut running = JoinSet::new();
-        running.spawn(cleanup::run(store.clone(), stop_signal()));
-        running.spawn(multipart_expiry::run(store.clone(), multipart_expiry, stop_signal()));
-        running.spawn(backend_watch::run(store.clone(), stop_signal()));
-        running.spawn(copies::run(store.clone(), stop_signal()));
-        running.spawn(copies::audit(store.clone(), stop_signal()));
-        running.spawn(disk_watch::run(store.clone(), stop_signal()));
+        running.spawn(cleanup::run(Arc::clone(node), stop_signal()));
+        running.spawn(multipart_expiry::run(Arc::clone(node), stop_signal()));
+        running.spawn(backend_watch::run(node.store.clone(), stop_signal()));
+        running.spawn(copies::run(node.store.clone(), stop_signal()));
+        running.spawn(copies::audit(node.store.clone(), stop_signal()));
+        running.spawn(disk_watch::run(node.store.clone(), stop_signal()));
         Self { stop, running }
     }
 
@@ -43,7 +44,7 @@ impl Workers {
 
 /// The order to stop, as a worker sees it.
 #[derive(Clone)]
-struct Stop(watch::Receiver<bool>);
+pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
     /// Waits for `work`; false when the order to stop came first.

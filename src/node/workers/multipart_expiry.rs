@@ -1,22 +1,47 @@
 //! Removes multipart uploads that were begun long ago and never finished.
 
 use super::Stop;
+use crate::jobs::Job;
+use crate::node::Node;
+use crate::options::now;
+use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
 
+pub const NAME: &str = "multipart-expiry";
 const AT_MOST_EVERY: Duration = Duration::from_secs(60);
 /// A short expiry is looked after more often, so that it is late by a tenth of itself at most.
 const LATE_BY: u32 = 10;
 
-pub async fn run(store: Store, expiry: Duration, mut stop: Stop) {
-    let every = interval(expiry);
-    while stop.or_sleep(every).await {
-        match store.expire_uploads().await {
-            Ok(0) => {}
-            Ok(expired) => tracing::info!(expired, "unfinished multipart uploads removed"),
-            Err(error) => tracing::warn!(%error, "expiry of multipart uploads failed; it is tried again"),
+pub async fn run(node: Arc<Node>, mut stop: Stop) {
+    let job = node.jobs.add(NAME, "ends multipart uploads without activity");
+    let due = async || {
+        tokio::select! {
+            // Read anew each time: it may have been changed.
+            () = tokio::time::sleep(interval(node.config().s3.multipart_expiry)) => {}
+            () = job.wanted() => {}
+        }
+    };
+    while stop.or(due()).await && stop.or(job.permitted()).await {
+        pass(&node, &job).await;
+    }
+}
+
+async fn pass(node: &Node, job: &Job) {
+    job.begin(None);
+    match node.store.expire_uploads().await {
+        Ok(expired) => {
+            job.recovered();
+            job.step(expired, None);
+            if expired > 0 {
+                tracing::info!(expired, "unfinished multipart uploads removed");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "expiry of multipart uploads failed; it is tried again");
+            job.failed(now(), &error);
         }
     }
+    job.end(now());
 }
 
 fn interval(expiry: Duration) -> Duration {

@@ -1,16 +1,13 @@
-//! `s3-orchestrator check`: is this configuration good? And finding the configuration at all.
+//! Which configuration is meant, and loading it.
 
-use crate::cli::CheckArgs;
 use crate::config::{self, Config, Problem};
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
-    let file = existing(args.config.as_deref())?;
-    load(&file)?;
-    writeln!(std::io::stdout(), "{}: ok", file.display()).context("standard output")
-}
+/// Where packages put it. Commands that only ask look there too; `serve` does not, so that a first
+/// node of one's own never takes the system's for itself.
+const SYSTEM_FILE: &str = "/etc/s3-orchestrator/s3-orchestrator.toml";
 
 /// The configuration to use: the one named, or the default if it exists.
 pub fn locate(named: Option<&Path>) -> Option<PathBuf> {
@@ -29,11 +26,25 @@ pub fn existing(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     })
 }
 
+/// The same for a command that only asks: also the system's.
+pub fn in_use(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let system = Path::new(SYSTEM_FILE);
+    match locate(named) {
+        Some(file) => Ok(file),
+        None if system.exists() => Ok(system.to_owned()),
+        None => existing(named),
+    }
+}
+
 /// Loads and shows the warnings.
 pub fn load(file: &Path) -> anyhow::Result<Config> {
-    let loaded = config::load(file, &|name| std::env::var(name).ok())?;
+    let loaded = config::load(file, &environment)?;
     show(&loaded.warnings, file);
     Ok(loaded.config)
+}
+
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn show(warnings: &[Problem], file: &Path) {

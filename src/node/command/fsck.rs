@@ -1,20 +1,44 @@
 //! `s3-orchestrator fsck`: compares what a stopped node keeps, and prints every difference.
 
-use crate::check;
-use crate::cli::FsckArgs;
-use crate::config::LogFormat;
-use crate::{options, telemetry};
+use super::{Global, Run};
+use crate::{config_file, options, telemetry};
 use serde_json::json;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use store::FsckSummary;
 
-pub fn run(args: &FsckArgs, format: Option<LogFormat>) -> anyhow::Result<ExitCode> {
-    let mut config = check::load(&check::existing(args.config.as_deref())?)?;
+/// Compare metadata, quotas, queues and files of a node that is not running.
+///
+/// Exit code 0 if nothing is wrong (any more), 1 otherwise.
+#[derive(Debug, clap::Args)]
+pub struct FsckArgs {
+    /// The configuration; ./s3-orchestrator.toml by default.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check this directory instead of the one of the configuration.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Put right what is wrong.
+    #[arg(long)]
+    repair: bool,
+    /// One JSON object a line, for scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run for FsckArgs {
+    fn run(&self, global: &Global) -> anyhow::Result<ExitCode> {
+        fsck(self, global)
+    }
+}
+
+fn fsck(args: &FsckArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    let mut config = config_file::load(&config_file::existing(args.config.as_deref())?)?;
     if let Some(dir) = &args.data_dir {
         config.data_dir.clone_from(dir);
     }
-    telemetry::init(format, &config.log)?;
+    telemetry::init(global.log, &config.log)?;
     anyhow::ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
     let mut output = Output { json: args.json, out: io::stdout().lock(), failed: None };
     let summary = store::fsck(options::of_store(&config), args.repair, &mut |difference| {

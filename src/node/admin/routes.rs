@@ -1,0 +1,53 @@
+//! The table of what the node can be asked: `POST /v1/NAME`, JSON in, JSON out.
+
+use super::{Fault, cleanup, credentials, jobs, locate, log_level, logs, reload, status, usage, version};
+use crate::node::Node;
+use hyper::body::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::pin::Pin;
+use std::sync::Arc;
+
+type Answering = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>> + Send>>;
+
+pub struct Route {
+    pub name: &'static str,
+    pub answer: fn(Arc<Node>, Bytes) -> Answering,
+}
+
+macro_rules! routes {
+    ($($name:literal => $answer:path),* $(,)?) => {
+        const ROUTES: &[Route] = &[$(Route {
+            name: $name,
+            answer: |node, body| Box::pin(async move { encode(&$answer(node, decode(&body)?).await?) }),
+        }),*];
+    };
+}
+
+routes! {
+    "cleanup" => cleanup::answer,
+    "credentials" => credentials::answer,
+    "jobs" => jobs::answer,
+    "locate" => locate::answer,
+    "log-level" => log_level::answer,
+    "logs" => logs::answer,
+    "reload" => reload::answer,
+    "status" => status::answer,
+    "usage" => usage::answer,
+    "version" => version::answer,
+}
+
+pub fn find(path: &str) -> Option<&'static Route> {
+    let name = path.strip_prefix("/v1/")?;
+    ROUTES.iter().find(|route| route.name == name)
+}
+
+/// No body is a question without details.
+fn decode<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, Fault> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| Fault::bad_request(format!("the request: {error}")))
+}
+
+fn encode<A: Serialize>(answer: &A) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(answer).map_err(|error| Fault::new(super::FaultCode::Failed, error.to_string()))
+}

@@ -1,0 +1,83 @@
+//! How the node is, on one screen: what is wrong comes first.
+
+use super::{Fault, Nothing};
+use crate::finding::{Finding, Severity};
+use crate::health;
+use crate::node::Node;
+use crate::usage::{self, Account};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Counting further would make `status` slow just when there is much to do.
+const MAX_COUNTED: usize = 10_000;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    pub health: Health,
+    pub findings: Vec<Finding>,
+    pub version: String,
+    pub uptime_seconds: u64,
+    /// Where S3 is served.
+    pub endpoint: String,
+    pub configuration: PathBuf,
+    pub data_dir: PathBuf,
+    pub disk: Disk,
+    pub queues: Vec<Queue>,
+    pub buckets: Vec<Account>,
+    pub backends: Vec<Account>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    Good,
+    Warning,
+    Bad,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Disk {
+    pub room_bytes: u64,
+    pub size_bytes: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Queue {
+    pub name: String,
+    pub waiting: u64,
+    /// There are more; counting ended there.
+    pub or_more: bool,
+}
+
+pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Fault> {
+    let config = node.config();
+    let findings = health::findings(&node);
+    let room = node.store.disk_room();
+    let waiting = node.store.cleanup_queue(MAX_COUNTED).await?.len();
+    Ok(Status {
+        health: judged(&findings),
+        findings,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_seconds: node.started.elapsed().as_secs(),
+        endpoint: format!("http://{}", node.address),
+        configuration: config.file.clone(),
+        data_dir: config.data_dir.clone(),
+        disk: Disk { room_bytes: room.room_bytes, size_bytes: room.size_bytes },
+        queues: vec![Queue {
+            name: "cleanup".to_owned(),
+            waiting: waiting as u64,
+            or_more: waiting == MAX_COUNTED,
+        }],
+        buckets: usage::buckets(&node),
+        backends: usage::backends(&node),
+    })
+}
+
+fn judged(findings: &[Finding]) -> Health {
+    match findings.iter().map(|finding| finding.severity).min() {
+        None => Health::Good,
+        Some(Severity::Warning) => Health::Warning,
+        Some(Severity::Error) => Health::Bad,
+    }
+}

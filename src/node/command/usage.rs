@@ -1,0 +1,39 @@
+//! `s3-orchestrator usage`: what lies where.
+
+use super::{Ask, Global, Run, words};
+use crate::admin::Nothing;
+use crate::admin::usage::Usage;
+use crate::usage::Account;
+use std::process::ExitCode;
+
+/// Show bytes, objects and quota of each bucket and backend.
+#[derive(Debug, clap::Args)]
+pub struct UsageArgs {
+    #[command(flatten)]
+    ask: Ask,
+}
+
+impl Run for UsageArgs {
+    fn run(&self, _: &Global) -> anyhow::Result<ExitCode> {
+        self.ask.show("usage", &Nothing {}, text)
+    }
+}
+
+fn text(usage: &Usage) -> String {
+    format!("Buckets:\n{}\nBackends:\n{}", accounts(&usage.buckets), accounts(&usage.backends))
+}
+
+pub fn accounts(accounts: &[Account]) -> String {
+    let row = |account: &Account| {
+        vec![
+            account.name.clone(),
+            account.objects.to_string(),
+            words::size(account.bytes),
+            words::size(account.reserved_bytes),
+            words::size(account.awaiting_cleanup_bytes),
+            account.quota_bytes.map_or("-".to_owned(), words::size),
+        ]
+    };
+    let rows: Vec<_> = accounts.iter().map(row).collect();
+    words::table(&["name", "objects", "size", "reserved", "awaiting cleanup", "quota"], &rows)
+}

@@ -1,0 +1,201 @@
+//! What differs between two configurations, by the names that the file gives to things.
+
+use super::{Config, keys};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash as _, Hasher as _};
+use toml::de::{DeTable, DeValue};
+
+/// Every setting of a file by its dotted name, as a number that changes when the setting does: a
+/// secret need not be kept to be compared. Credentials are compared as they were read, since their
+/// secrets may lie in other files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings(BTreeMap<String, u64>);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Of those that a running node can change.
+    pub changed: Vec<String>,
+    /// Of those that it cannot.
+    pub fixed: Vec<String>,
+}
+
+impl Settings {
+    pub fn of(document: &DeTable<'_>) -> Self {
+        let mut settings = BTreeMap::new();
+        table(document, "", &mut settings);
+        Self(settings)
+    }
+
+    /// Names of what is not the same in both. Of a table that only one has, its name alone.
+    fn differing<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
+        let names: BTreeSet<&str> = self.0.keys().chain(other.0.keys()).map(String::as_str).collect();
+        let mut differing: Vec<&str> = Vec::new();
+        for name in names {
+            let below = |above: &&str| name.strip_prefix(*above).is_some_and(|rest| rest.starts_with('.'));
+            if self.0.get(name) != other.0.get(name) && !differing.iter().any(|above| below(&above)) {
+                differing.push(name);
+            }
+        }
+        differing
+    }
+}
+
+impl Difference {
+    pub fn between(before: &Config, after: &Config) -> Self {
+        let names = before.settings.differing(&after.settings).into_iter().map(str::to_owned);
+        let (fixed, mut changed): (Vec<_>, Vec<_>) = names.partition(|name| is_fixed(name));
+        changed.extend(credentials(before, after));
+        Self { changed, fixed }
+    }
+}
+
+/// Credentials that are not the same in both.
+fn credentials(before: &Config, after: &Config) -> BTreeSet<String> {
+    let missing = |from: &Config, of: &Config| -> Vec<String> {
+        let all = of.buckets.iter().flat_map(|bucket| bucket.credentials.iter().map(move |c| (bucket, c)));
+        let same = |bucket: &str, c: &super::buckets::Credential| {
+            let home = from.buckets.iter().find(|other| other.name.as_str() == bucket);
+            home.is_some_and(|home| home.credentials.iter().any(|other| other.is_same_as(c)))
+        };
+        let changed = all.filter(|(bucket, c)| !same(bucket.name.as_str(), c));
+        changed
+            .map(|(bucket, c)| format!("buckets.{}.credentials.{}", bucket.name, c.access_key_id))
+            .collect()
+    };
+    let mut names: BTreeSet<_> = missing(before, after).into_iter().collect();
+    names.extend(missing(after, before));
+    names
+}
+
+/// Whether a node must be started again before this setting has an effect.
+fn is_fixed(name: &str) -> bool {
+    let matches = |patterns: &[&str]| patterns.iter().any(|pattern| covers(pattern, name));
+    matches(keys::FIXED) && !matches(keys::FLEXIBLE)
+}
+
+/// `*` stands for one name.
+fn covers(pattern: &str, name: &str) -> bool {
+    let mut parts = name.split('.');
+    pattern.split('.').all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part))
+}
+
+fn table(table: &DeTable<'_>, prefix: &str, settings: &mut BTreeMap<String, u64>) {
+    for (key, value) in table.iter() {
+        // Compared as they were read.
+        if key.get_ref() != "credentials" {
+            setting(value.get_ref(), &format!("{prefix}{}", key.get_ref()), settings);
+        }
+    }
+}
+
+fn setting(value: &DeValue<'_>, name: &str, settings: &mut BTreeMap<String, u64>) {
+    match value {
+        DeValue::Table(inner) => table(inner, &format!("{name}."), settings),
+        DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
+            for (at, item) in items.iter().enumerate() {
+                let DeValue::Table(inner) = item.get_ref() else { continue };
+                let item = format!("{name}.{}", title(inner).unwrap_or_else(|| at.to_string()));
+                settings.insert(item.clone(), 0);
+                table(inner, &format!("{item}."), settings);
+            }
+        }
+        other => {
+            let mut digest = DefaultHasher::new();
+            hash(other, &mut digest);
+            settings.insert(name.to_owned(), digest.finish());
+        }
+    }
+}
+
+/// What a table of a list is called.
+fn title(table: &DeTable<'_>) -> Option<String> {
+    let named = ["name", "path"].iter().find_map(|key| table.get(*key));
+    // A dot would look like the next level.
+    Some(named?.get_ref().as_str()?.replace('.', "_"))
+}
+
+fn hash(value: &DeValue<'_>, digest: &mut DefaultHasher) {
+    value.type_str().hash(digest);
+    match value {
+        DeValue::String(text) => text.hash(digest),
+        DeValue::Integer(number) => (number.as_str(), number.radix()).hash(digest),
+        DeValue::Float(number) => number.as_str().hash(digest),
+        DeValue::Boolean(boolean) => boolean.hash(digest),
+        DeValue::Datetime(time) => time.to_string().hash(digest),
+        DeValue::Array(items) => items.iter().for_each(|item| hash(item.get_ref(), digest)),
+        DeValue::Table(table) => table.iter().for_each(|(key, value)| {
+            key.get_ref().hash(digest);
+            hash(value.get_ref(), digest);
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::path::Path;
+
+    fn config(text: &str) -> Config {
+        super::super::parse(text, Path::new("x"), Path::new(""), 0o600, &|_| None).0.unwrap()
+    }
+
+    const BEFORE: &str = r#"
+data_dir = "a"
+[s3]
+max_connections = 5
+[[buckets]]
+name = "app-1"
+quota = "1GB"
+[[buckets.credentials]]
+access_key_id = "A"
+secret_access_key = "secret-of-a"
+[[backends]]
+name = "local"
+kind = "embedded"
+quota = "5GB"
+"#;
+
+    fn difference(edits: &[(&str, &str)]) -> Difference {
+        let after = edits.iter().fold(BEFORE.to_owned(), |text, (from, to)| text.replace(from, to));
+        Difference::between(&config(BEFORE), &config(&after))
+    }
+
+    #[test]
+    fn the_same_is_no_difference() {
+        assert_eq!(difference(&[]), Difference::default());
+    }
+
+    #[test]
+    fn changes_have_the_names_of_the_file() {
+        let found = difference(&[
+            ("= 5\n", "= 6\nhead_timeout = \"5s\"\n"),
+            ("1GB", "2GB"),
+            ("5GB", "6GB"),
+            ("secret-of-a", "another-secret"),
+        ]);
+        assert_eq!(
+            found.changed,
+            [
+                "backends.local.quota",
+                "buckets.app-1.quota",
+                "s3.head_timeout",
+                "s3.max_connections",
+                "buckets.app-1.credentials.A",
+            ]
+        );
+        assert!(found.fixed.is_empty());
+    }
+
+    #[test]
+    fn what_needs_a_start_is_told_apart() {
+        let found = difference(&[
+            ("\"a\"", "\"b\""),
+            ("[s3]", "[s3]\nlisten = \"127.0.0.1:1\""),
+            ("[[backends]]", "[[buckets]]\nname = \"app-2\"\nquota = \"1GB\"\n[[backends]]"),
+        ]);
+        assert_eq!(found.changed, ["buckets.app-2"]);
+        assert_eq!(found.fixed, ["data_dir", "s3.listen"]);
+    }
+}

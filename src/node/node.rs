@@ -1,0 +1,36 @@
+//! What runs, as the admin interface and the workers see it: the store, the configuration in force,
+//! and the handles by which both can be changed.
+
+use crate::config::Config;
+use crate::jobs::Jobs;
+use crate::reload::Control;
+use crate::telemetry::Log;
+use arc_swap::ArcSwap;
+use s3api::LiveOptions;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use store::Store;
+
+pub struct Node {
+    pub store: Store,
+    /// As it was last read and found good, with the changes by command.
+    pub config: ArcSwap<Config>,
+    /// What that was made of.
+    pub control: tokio::sync::Mutex<Control>,
+    /// Settings of the file that wait for the next start.
+    pub needs_restart: ArcSwap<Vec<String>>,
+    /// What the S3 face goes by.
+    pub face: LiveOptions,
+    pub jobs: Jobs,
+    pub log: Log,
+    /// Where S3 is served.
+    pub address: SocketAddr,
+    pub started: Instant,
+}
+
+impl Node {
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+}

@@ -1,0 +1,106 @@
+//! What may change while the store is open: buckets, quotas, limits.
+
+use meta::Account;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use types::{BucketId, BucketName, Timestamp};
+
+use crate::{BackendOptions, BucketOptions, Limits, Options, Policy, Store, StoreError};
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub buckets: Vec<BucketOptions>,
+    /// Their quotas; backends that the store was not opened with wait for the next start.
+    pub backends: Vec<BackendOptions>,
+    pub max_object_size_bytes: u64,
+    pub multipart_expiry: Duration,
+}
+
+/// The settings in force.
+pub(crate) struct InForce {
+    buckets: RwLock<HashMap<BucketName, BucketId>>,
+    policies: RwLock<HashMap<BucketId, Policy>>,
+    max_object_size_bytes: AtomicU64,
+    multipart_expiry_ms: AtomicU64,
+}
+
+impl InForce {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            buckets: RwLock::default(),
+            policies: RwLock::default(),
+            max_object_size_bytes: options.max_object_size_bytes.into(),
+            multipart_expiry_ms: millis(options.multipart_expiry).into(),
+        }
+    }
+
+    pub(crate) fn multipart_expiry_ms(&self) -> u64 {
+        self.multipart_expiry_ms.load(Ordering::Relaxed)
+    }
+
+    /// Finds or makes the buckets, and says how much each may hold. The one whose making fails is as
+    /// it was, and so are all behind it.
+    pub(crate) fn open_buckets(
+        &self,
+        meta: &meta::Meta,
+        wanted: &[BucketOptions],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for bucket in wanted {
+            let record = meta.bucket(&bucket.name, now)?;
+            meta.ledger().set_quota(Account::Bucket(record.id), bucket.quota);
+            self.policies.write().insert(record.id, bucket.policy);
+            self.buckets.write().insert(bucket.name.clone(), record.id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn policy(&self, bucket: BucketId) -> Option<Policy> {
+        self.policies.read().get(&bucket).copied()
+    }
+
+    pub(crate) fn policies(&self) -> Vec<(BucketId, Policy)> {
+        let mut policies: Vec<_> = self.policies.read().iter().map(|(id, policy)| (*id, *policy)).collect();
+        policies.sort_unstable_by_key(|(id, _)| *id);
+        policies
+    }
+
+    pub(crate) fn bucket_name(&self, bucket: BucketId) -> Option<BucketName> {
+        let buckets = self.buckets.read();
+        buckets.iter().find(|(_, id)| **id == bucket).map(|(name, _)| name.clone())
+    }
+}
+
+impl Store {
+    /// From now on. A bucket that is not named any more keeps its objects, and its id.
+    pub async fn change(&self, settings: Settings) -> Result<(), StoreError> {
+        let now = self.now();
+        self.blocking(move |inner| {
+            inner.settings.open_buckets(&inner.meta, &settings.buckets, now)?;
+            for backend in &settings.backends {
+                if let Some(member) = inner.fleet.named(&backend.name) {
+                    inner.meta.ledger().set_quota(Account::Backend(member.id), backend.quota);
+                }
+            }
+            let InForce { max_object_size_bytes, multipart_expiry_ms, .. } = &inner.settings;
+            max_object_size_bytes.store(settings.max_object_size_bytes, Ordering::Relaxed);
+            multipart_expiry_ms.store(millis(settings.multipart_expiry), Ordering::Relaxed);
+            Ok(())
+        })
+        .await
+    }
+
+    pub fn bucket(&self, name: &BucketName) -> Option<BucketId> {
+        self.0.settings.buckets.read().get(name).copied()
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits { max_object_size_bytes: self.0.settings.max_object_size_bytes.load(Ordering::Relaxed) }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
