@@ -14,8 +14,7 @@ use crate::task::{CleanupTask, Intent};
 impl Txn<'_> {
     /// Notes that one more replica of a blob may appear at `target`.
     pub fn intend(&mut self, id: BlobId, target: Target, size: u64, now: Timestamp) -> Result<(), MetaError> {
-        let mut intent =
-            self.intent(id)?.unwrap_or_else(|| Intent { targets: Vec::new(), size, since: now });
+        let mut intent = self.intent(id)?.unwrap_or_else(|| Intent { targets: Vec::new(), size, since: now });
         intent.targets.push(target);
         self.add_intent(id, &intent);
         Ok(())

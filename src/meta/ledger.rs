@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use types::BucketId;
 
-use crate::replica::BackendId;
 use crate::codec::{DecodeError, Decoded, Reader, Writer};
+use crate::replica::BackendId;
 
 const FORMAT: u8 = 1;
 

@@ -189,7 +189,8 @@ impl Meta {
             return String::from_utf8(value)
                 .map_err(|_| MetaError::Damaged("the node's identity".to_owned()));
         }
-        let random = || getrandom::u64().map_err(|error| MetaError::Engine(EngineError::Io(error.to_string())));
+        let random =
+            || getrandom::u64().map_err(|error| MetaError::Engine(EngineError::Io(error.to_string())));
         let id = format!("{:016x}{:016x}", random()?, random()?);
         let made = id.clone();
         self.commit_and_wait(Order::Shared, move |txn| {

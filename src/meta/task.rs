@@ -239,10 +239,7 @@ impl Txn<'_> {
 
     pub fn intent(&self, id: BlobId) -> Result<Option<Intent>, MetaError> {
         let value = self.get(Table::Intents, &keyspace::blob(id))?;
-        value
-            .map(|bytes| Intent::decode(&bytes))
-            .transpose()
-            .map_err(MetaError::damaged(Table::Intents))
+        value.map(|bytes| Intent::decode(&bytes)).transpose().map_err(MetaError::damaged(Table::Intents))
     }
 
     /// The writes behind an intent will not be committed: whatever appeared is to be deleted, unless

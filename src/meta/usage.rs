@@ -98,17 +98,13 @@ impl Meter {
         let mut counters = self.0.lock();
         let counter = counters.entry((backend, month)).or_default();
         counter.counted = counter.counted.plus(more);
-        let half = Traffic {
-            calls: CALLS_STEP / 2,
-            ingress_bytes: BYTES_STEP / 2,
-            egress_bytes: BYTES_STEP / 2,
-        };
+        let half =
+            Traffic { calls: CALLS_STEP / 2, ingress_bytes: BYTES_STEP / 2, egress_bytes: BYTES_STEP / 2 };
         if counter.raising || !counter.counted.plus(half).any_above(counter.ceiling) {
             return None;
         }
         counter.raising = true;
-        let step =
-            Traffic { calls: CALLS_STEP, ingress_bytes: BYTES_STEP, egress_bytes: BYTES_STEP };
+        let step = Traffic { calls: CALLS_STEP, ingress_bytes: BYTES_STEP, egress_bytes: BYTES_STEP };
         Some(counter.counted.plus(step))
     }
 
@@ -155,7 +151,9 @@ mod tests {
 
     #[test]
     fn months_of_known_days() {
-        for (secs, month) in [(0, 197_001), (951_782_399, 200_002), (951_868_800, 200_003), (1_767_225_599, 202_512)] {
+        for (secs, month) in
+            [(0, 197_001), (951_782_399, 200_002), (951_868_800, 200_003), (1_767_225_599, 202_512)]
+        {
             assert_eq!(Month::of(Timestamp::from_secs(secs)), Month(month), "{secs}");
         }
     }

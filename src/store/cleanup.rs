@@ -166,7 +166,8 @@ impl Store {
             let removed = match &target.place {
                 Place::Object(name) => {
                     let location = Location::new(Arc::clone(name));
-                    let removed = backend::Backend::remove(&*self.0.local, std::slice::from_ref(&location)).await;
+                    let removed =
+                        backend::Backend::remove(&*self.0.local, std::slice::from_ref(&location)).await;
                     removed.is_ok_and(|results| results.iter().all(Result::is_ok))
                 }
                 _ => true,

@@ -45,9 +45,8 @@ impl Store {
                 return;
             }
             let now = self.now();
-            let due = self.blocking(move |inner| {
-                Ok(!inner.meta.copy_tasks(TaskKind::Deferred, now, 1)?.is_empty())
-            });
+            let due = self
+                .blocking(move |inner| Ok(!inner.meta.copy_tasks(TaskKind::Deferred, now, 1)?.is_empty()));
             if due.await.unwrap_or(false) {
                 return;
             }
@@ -149,7 +148,9 @@ impl Store {
             return Ok(Outcome::Later);
         }
         let mut last = None;
-        for member in inner.fleet.order(&inner.meta, inner.policy(record.bucket).placement, record.size, self.now()) {
+        for member in
+            inner.fleet.order(&inner.meta, inner.policy(record.bucket).placement, record.size, self.now())
+        {
             let has_good = record.replicas().iter().any(|r| r.backend == member.id && r.is_good());
             if has_good || !member.admits() {
                 continue;
@@ -180,7 +181,8 @@ impl Store {
             let Some(member) = self.0.fleet.get(replica.backend) else { continue };
             let Some(location) = member.location(task.blob, &replica.place) else { continue };
             if let Ok(about) = member.judge(member.backend.head(&location).await) {
-                let said = |name: &str| about.identity.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+                let said =
+                    |name: &str| about.identity.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
                 let readable = said("bucket").zip(said("key")).map(|(bucket, key)| format!("{bucket}/{key}"));
                 return Ok(NewReplica {
                     blob: task.blob,

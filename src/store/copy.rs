@@ -74,8 +74,7 @@ mod tests {
         std::fs::write(dir.join("ballast"), b"").unwrap();
         std::fs::write(dir.join("start-reserve"), b"").unwrap();
         let name = BucketName::new("bucket").unwrap();
-        let mut options =
-            Options::new(dir.to_owned(), vec![BucketOptions::new(name)], || Timestamp(1));
+        let mut options = Options::new(dir.to_owned(), vec![BucketOptions::new(name)], || Timestamp(1));
         options.durability = Durability::ProcessCrash;
         Store::open_dir(options).unwrap()
     }

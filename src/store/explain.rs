@@ -100,7 +100,9 @@ fn placed(inner: &Inner, blob: BlobId, part: Option<u16>) -> Result<Option<Place
         replicas: all
             .into_iter()
             .enumerate()
-            .map(|(position, replica)| placed_replica(inner, blob, replica, position, position < known, &name))
+            .map(|(position, replica)| {
+                placed_replica(inner, blob, replica, position, position < known, &name)
+            })
             .collect(),
     }))
 }

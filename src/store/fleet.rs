@@ -171,9 +171,8 @@ impl Fleet {
                     // A disk that is to be used for the first time must be there: only then is it marked, and
                     // from then on a directory without the mark is a disk that is not mounted.
                     let before = Before { node: meta.node_id()?, used: known.contains(&options.name) };
-                    open.0(&before).map_err(|why| {
-                        StoreError::Storage(format!("backend \"{}\": {why}", options.name))
-                    })?
+                    open.0(&before)
+                        .map_err(|why| StoreError::Storage(format!("backend \"{}\": {why}", options.name)))?
                 }
             };
             let record = meta.backend(&options.name, options.is_embedded(), now)?;

@@ -2,8 +2,8 @@
 
 use backend::Location;
 use meta::{
-    Account, BlobRecord, CleanupTask, Content, Counters, MetaError, ObjectRecord, PartRecord,
-    Place, Table, Target,
+    Account, BlobRecord, CleanupTask, Content, Counters, MetaError, ObjectRecord, PartRecord, Place, Table,
+    Target,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,20 +18,55 @@ const LIST_PAGE: usize = 1000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
     Unreadable(String),
-    References { blob: BlobId, recorded: u32, counted: u32 },
-    MissingBlob { blob: BlobId, named_by: String },
-    MissingBytes { blob: BlobId },
-    WrongSize { blob: BlobId, recorded: u64, found: u64 },
-    StrayFile { blob: BlobId },
+    References {
+        blob: BlobId,
+        recorded: u32,
+        counted: u32,
+    },
+    MissingBlob {
+        blob: BlobId,
+        named_by: String,
+    },
+    MissingBytes {
+        blob: BlobId,
+    },
+    WrongSize {
+        blob: BlobId,
+        recorded: u64,
+        found: u64,
+    },
+    StrayFile {
+        blob: BlobId,
+    },
     ForeignFile(String),
-    UnqueuedBlob { blob: BlobId },
+    UnqueuedBlob {
+        blob: BlobId,
+    },
     /// As `MissingBytes`, `WrongSize` and `StrayFile`, on a backend beside the data directory.
-    MissingReplica { blob: BlobId, backend: String },
-    ReplicaSize { blob: BlobId, backend: String, recorded: u64, found: u64 },
-    StrayReplica { backend: String, location: String },
+    MissingReplica {
+        blob: BlobId,
+        backend: String,
+    },
+    ReplicaSize {
+        blob: BlobId,
+        backend: String,
+        recorded: u64,
+        found: u64,
+    },
+    StrayReplica {
+        backend: String,
+        location: String,
+    },
     /// A backend could not be looked at: what it has is not compared.
-    NotListed { backend: String, why: String },
-    Ledger { account: Account, recorded: Counters, counted: Counters },
+    NotListed {
+        backend: String,
+        why: String,
+    },
+    Ledger {
+        account: Account,
+        recorded: Counters,
+        counted: Counters,
+    },
 }
 
 impl fmt::Display for Difference {
@@ -50,7 +85,9 @@ impl fmt::Display for Difference {
             }
             Self::StrayFile { blob } => write!(f, "blob {blob}: a file that no record, intent or task names"),
             Self::ForeignFile(path) => write!(f, "{path}: not a file of ours"),
-            Self::MissingReplica { blob, backend } => write!(f, "blob {blob}: its bytes on {backend} are missing"),
+            Self::MissingReplica { blob, backend } => {
+                write!(f, "blob {blob}: its bytes on {backend} are missing")
+            }
             Self::ReplicaSize { blob, backend, recorded, found } => {
                 write!(f, "blob {blob}: {recorded} bytes recorded, {found} found on {backend}")
             }

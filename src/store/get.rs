@@ -145,6 +145,23 @@ impl OpenObject {
     }
 }
 
+impl OpenObject {
+    /// As `read`, for callers on threads of their own: the verified pieces of `range`, one behind
+    /// the other.
+    pub fn read_now(&self, range: ByteRange) -> Result<Vec<Bytes>, StoreError> {
+        let Reader { mut ready, cursor, .. } = self.read(range);
+        let mut pieces: Vec<Bytes> = ready.drain(..).collect();
+        let Some(mut cursor) = cursor else { return Ok(pieces) };
+        loop {
+            let more = cursor.step_now()?;
+            if more.is_empty() {
+                return Ok(pieces);
+            }
+            pieces.extend(more);
+        }
+    }
+}
+
 /// The piece of one blob that a read needs.
 struct Segment {
     blob: BlobId,
@@ -304,7 +321,8 @@ impl Cursor {
                 return Err(trouble.into_error(blob.id));
             };
             self.source = Some(source);
-            let local = self.source.as_ref().is_some_and(|source| !matches!(source.opened, Opened::Stream(_)));
+            let local =
+                self.source.as_ref().is_some_and(|source| !matches!(source.opened, Opened::Stream(_)));
             pieces.push(self.take(chunk, bytes));
             if local {
                 // Cheaper on a thread that may block.

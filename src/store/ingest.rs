@@ -117,7 +117,9 @@ impl Store {
         while window.len() <= INLINE_MAX_BYTES {
             match body.next(&mut source, &backends).await? {
                 Some(piece) => window.extend_from_slice(&piece),
-                None => return self.ingest_small(purpose, body, window.freeze(), source.trailer(), chosen).await,
+                None => {
+                    return self.ingest_small(purpose, body, window.freeze(), source.trailer(), chosen).await;
+                }
             }
         }
         self.ingest_large(purpose, body, window, source, chosen).await
@@ -137,7 +139,10 @@ impl Store {
         if inner.fleet.is_simple() {
             let wanted = [of_bucket, (Account::Backend(EMBEDDED), size)];
             let room = inner.meta.ledger().reserve(&wanted).map_err(out_of_room)?;
-            return Ok((room, Chosen { embedded: true, need: 1, copies: policy.copies(), ..Chosen::default() }));
+            return Ok((
+                room,
+                Chosen { embedded: true, need: 1, copies: policy.copies(), ..Chosen::default() },
+            ));
         }
         let mut room = inner.meta.ledger().reserve(&[of_bucket]).map_err(out_of_room)?;
         let chosen = self.choose_backends(policy, size, &mut room)?;
@@ -435,10 +440,7 @@ impl Pipeline {
         self.digests.take().ok_or_else(|| StoreError::Storage("a body goes on after it failed".to_owned()))
     }
 
-    async fn finish(
-        mut self,
-        last: Bytes,
-    ) -> Result<(Md5, Sums, Option<Arc<backend::NewFile>>), StoreError> {
+    async fn finish(mut self, last: Bytes) -> Result<(Md5, Sums, Option<Arc<backend::NewFile>>), StoreError> {
         if !last.is_empty() {
             self.feed(last).await?;
         }

@@ -201,18 +201,7 @@ impl Store {
         meta.listen(Arc::clone(&bells) as Arc<dyn Listener>);
         let pins = Pins::default();
         let runtime = tokio::runtime::Handle::try_current().ok();
-        let inner = Inner {
-            options,
-            meta,
-            local,
-            fleet,
-            pins,
-            disk,
-            settings,
-            bells,
-            runtime,
-            _lock: lock,
-        };
+        let inner = Inner { options, meta, local, fleet, pins, disk, settings, bells, runtime, _lock: lock };
         Ok(Self(Arc::new(inner)))
     }
 

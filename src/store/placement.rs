@@ -86,14 +86,7 @@ mod tests {
     use super::*;
 
     fn candidate(id: u16, quota: Option<u64>, occupied: u64) -> Candidate {
-        Candidate {
-            backend: BackendId(id),
-            usable: true,
-            healthy: true,
-            used_up: false,
-            quota,
-            occupied,
-        }
+        Candidate { backend: BackendId(id), usable: true, healthy: true, used_up: false, quota, occupied }
     }
 
     fn ids(placement: Placement, candidates: &[Candidate]) -> Vec<u16> {
@@ -118,7 +111,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_left_out_and_what_fails_comes_last() {
-        let mut all = [candidate(0, None, 0), candidate(1, None, 0), candidate(2, None, 0), candidate(3, None, 0)];
+        let mut all =
+            [candidate(0, None, 0), candidate(1, None, 0), candidate(2, None, 0), candidate(3, None, 0)];
         all[0].healthy = false;
         all[1].usable = false;
         all[2].used_up = true;

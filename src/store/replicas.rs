@@ -4,7 +4,9 @@
 use backend::{BackendError, Fault};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, select};
-use meta::{BlobRecord, CHUNK_BYTES, Content, CopyTask, Health, Order, Place, Replica, Target, TaskKind, Traffic};
+use meta::{
+    BlobRecord, CHUNK_BYTES, Content, CopyTask, Health, Order, Place, Replica, Target, TaskKind, Traffic,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use types::checksum::chunk_sum;
@@ -83,7 +85,9 @@ pub struct Source {
 pub enum Trouble {
     Backend(BackendError),
     /// The bytes are not what was written.
-    Mismatch { chunk: u64 },
+    Mismatch {
+        chunk: u64,
+    },
     Own(StoreError),
 }
 
@@ -210,14 +214,10 @@ impl Blob {
         }
     }
 
-    async fn open_stream(
-        &self,
-        inner: &Inner,
-        target: &Target,
-        from: u64,
-    ) -> Result<Source, Trouble> {
+    async fn open_stream(&self, inner: &Inner, target: &Target, from: u64) -> Result<Source, Trouble> {
         let (member, location) = self.located(inner, target)?;
-        let range = ByteRange { start: from, end: Chunk::at(self.end.saturating_sub(1), self.record.size).to };
+        let range =
+            ByteRange { start: from, end: Chunk::at(self.end.saturating_sub(1), self.record.size).to };
         let reader = member.judge(member.backend.read(&location, range).await)?;
         let stream = Stream { reader, buffer: BytesMut::new(), at: from };
         Ok(Source { target: target.clone(), opened: Opened::Stream(Box::new(stream)) })

@@ -96,17 +96,17 @@ const BAD: &[(&str, &str, &[&str])] = &[
     (
         "copies",
         "[[buckets]]\nname = \"abc\"\ncopies = 2",
-        &["3:10: error: more than one copy of an object is not supported"],
+        &["3:10: error: `copies` asks for 2 backends, 1 is configured"],
     ),
     (
         "acknowledge",
         "[[buckets]]\nname = \"abc\"\nacknowledge = 2",
-        &["3:15: error: more than one replica is not supported"],
+        &["3:15: error: `acknowledge` asks for 2 replicas, `copies` makes only 1"],
     ),
     (
         "placement",
-        "[[buckets]]\nname = \"abc\"\nplacement = \"spread\"",
-        &["3:13: error: placement over several backends is not supported"],
+        "[[buckets]]\nname = \"abc\"\nplacement = \"spraed\"",
+        &["3:13: error: `placement` takes \"pack\", \"spread\"; did you mean \"spread\"?"],
     ),
     (
         "disk",

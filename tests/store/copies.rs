@@ -31,7 +31,10 @@ const ONE: Acknowledge = Acknowledge::Replicas(1);
 #[test]
 fn copies_lie_on_different_backends_and_small_ones_inline_where_policy_says_embedded() {
     let (a, b) = two();
-    let rig = rig(vec![BackendOptions::embedded("local"), a.options(), b.options()], policy(2, ALL, Placement::Pack));
+    let rig = rig(
+        vec![BackendOptions::embedded("local"), a.options(), b.options()],
+        policy(2, ALL, Placement::Pack),
+    );
     let (store, bucket) = rig.open();
     runtime().block_on(async {
         put(&store, bucket, "dir/small", content(1, 5_000)).await.unwrap();
@@ -70,7 +73,9 @@ fn a_backend_that_fails_passes_the_write_to_the_next_one() {
             let rig = rig(vec![a.options(), b.options()], policy(1, ONE, Placement::Pack));
             let (store, bucket) = rig.open();
             runtime().block_on(async {
-                put(&store, bucket, "k", content(7, len)).await.unwrap_or_else(|error| panic!("{call:?} {trouble:?} {len}: {error}"));
+                put(&store, bucket, "k", content(7, len))
+                    .await
+                    .unwrap_or_else(|error| panic!("{call:?} {trouble:?} {len}: {error}"));
                 assert_eq!(names(&store, bucket, "k").await, set(&["b"]));
                 assert_eq!(get(&store, bucket, "k").await.unwrap(), content(7, len));
                 settle(&store).await;
@@ -184,7 +189,8 @@ fn a_read_goes_on_from_another_copy_whatever_one_backend_does() {
                 let open = store.open(bucket, &key("k")).await.unwrap();
                 for range in [ByteRange::whole(LARGE), ByteRange { start: 1_234_567, end: 2_345_678 }] {
                     let read = read_all(&open, range).await;
-                    let read = read.unwrap_or_else(|error| panic!("{call:?} {trouble:?} after {after}: {error}"));
+                    let read =
+                        read.unwrap_or_else(|error| panic!("{call:?} {trouble:?} after {after}: {error}"));
                     assert!(read == body[range.start as usize..range.end as usize], "{call:?} {trouble:?}");
                 }
                 drop(open);
@@ -348,8 +354,13 @@ fn a_month_s_limit_sends_writes_and_reads_elsewhere_and_outlives_a_restart() {
 #[test]
 fn other_numbers_of_copies_are_made_good_for_what_is_there_already() {
     let (a, b) = two();
-    let mut rig = rig(vec![BackendOptions::embedded("local"), a.options(), b.options()], policy(1, ONE, Placement::Pack));
-    for (wanted, expected) in [(1, set(&["local"])), (3, set(&["local", "a", "b"])), (2, set(&["local", "a"]))] {
+    let mut rig = rig(
+        vec![BackendOptions::embedded("local"), a.options(), b.options()],
+        policy(1, ONE, Placement::Pack),
+    );
+    for (wanted, expected) in
+        [(1, set(&["local"])), (3, set(&["local", "a", "b"])), (2, set(&["local", "a"]))]
+    {
         rig.options.buckets.iter_mut().for_each(|bucket| bucket.policy.copies = wanted);
         let (store, bucket) = rig.open();
         runtime().block_on(async {
@@ -374,7 +385,10 @@ fn other_numbers_of_copies_are_made_good_for_what_is_there_already() {
 #[test]
 fn a_backend_that_is_drained_becomes_empty_and_nothing_is_lost() {
     let (a, b) = two();
-    let rig = rig(vec![BackendOptions::embedded("local"), a.options(), b.options()], policy(2, ALL, Placement::Pack));
+    let rig = rig(
+        vec![BackendOptions::embedded("local"), a.options(), b.options()],
+        policy(2, ALL, Placement::Pack),
+    );
     let (store, bucket) = rig.open();
     runtime().block_on(async {
         put(&store, bucket, "small", content(1, 100)).await.unwrap();

@@ -1,12 +1,13 @@
 //! Several backends for a store: in memory, failing on order.
 
-use backend::{Faulty, Script};
 use backend::{Backend, Memory};
+use backend::{Faulty, Script};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{
-    Acknowledge, BackendOptions, Durability, Placement, Policy, Promised, PutRequest, Store, StoreError, Written,
+    Acknowledge, BackendOptions, Durability, Placement, Policy, Promised, PutRequest, Store, StoreError,
+    Written,
 };
 use types::{BucketId, ByteRange, ObjectHeaders, WriteConditions};
 
@@ -112,4 +113,3 @@ pub async fn audit(store: &Store) {
         store.audit_done(asked).await.expect("audit");
     }
 }
-

@@ -8,6 +8,7 @@ mod copies;
 mod damage;
 mod expiry;
 mod fleet;
+mod format;
 mod model;
 mod op;
 mod placing;

@@ -75,7 +75,7 @@ pub fn read<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Vec<Bucket> {
     let mut ids = Taken::default();
     let mut buckets = Vec::new();
     for section in &sections {
-        buckets.extend(bucket(reader, section, &mut names, &mut ids));
+        buckets.extend(bucket(reader, section, &mut names, &mut ids, backends(top)));
     }
     buckets
 }
@@ -85,10 +85,11 @@ fn bucket<'a>(
     section: &Section<'a>,
     names: &mut Taken,
     ids: &mut Taken,
+    backends: usize,
 ) -> Option<Bucket> {
     let name = bucket_name(reader, section, names);
     let quota_bytes = reader.size(section, "quota");
-    let policy = policy(reader, section);
+    let policy = policy(reader, section, backends);
     let anonymous = anonymous(reader, section);
     let credentials = credentials(reader, section, ids);
     if !section.has("credentials") && anonymous == Anonymous::default() {
@@ -106,9 +107,22 @@ fn bucket_name<'a>(reader: &mut Reader<'a>, section: &Section<'a>, names: &mut T
     reader.parsed(&text, name)
 }
 
+/// How many backends there are to choose from: without any, the embedded one.
+fn backends(top: &Section<'_>) -> usize {
+    match top.get("backends").map(|value| value.get_ref()) {
+        Some(DeValue::Array(list)) => list.len().max(1),
+        _ => 1,
+    }
+}
+
 /// How many copies there are to be, when a write is acknowledged, and where copies go.
-fn policy<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Policy {
+fn policy<'a>(reader: &mut Reader<'a>, section: &Section<'a>, backends: usize) -> Policy {
     let copies = reader.count(section, "copies").unwrap_or(1);
+    if copies > backends {
+        let are = if backends == 1 { "is" } else { "are" };
+        let message = format!("`copies` asks for {copies} backends, {backends} {are} configured");
+        reader.problems.error(&section.span_of("copies"), message);
+    }
     let copies = u32::try_from(copies).unwrap_or(u32::MAX);
     let acknowledge = acknowledge(reader, section, copies);
     let placement = match reader.word(section, "placement", &["pack", "spread"]).as_deref() {
