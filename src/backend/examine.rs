@@ -158,7 +158,7 @@ impl<'a> Examiner<'a> {
 
     /// A write that is broken off leaves nothing.
     async fn unfinished(&mut self) {
-        let size = 3 * ((8u64 << 20) as usize);
+        let size = 3 * (crate::PART_BYTES as usize);
         let new = self.new_replica(PLAIN_KEY, size);
         let backend = self.backend;
         let round = async {
@@ -269,7 +269,9 @@ async fn lists(backend: &dyn Backend, expected: &[Location]) -> Result<()> {
     let mut after = None;
     for _ in 0..10_000 {
         let page = backend.list("", after.as_ref(), MANY / 2).await?;
-        page.found.iter().for_each(|found| drop(missing.remove(&found.location)));
+        for found in &page.found {
+            missing.remove(&found.location);
+        }
         match page.next {
             Some(next) if !missing.is_empty() => after = Some(next),
             _ => break,

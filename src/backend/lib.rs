@@ -14,6 +14,7 @@ mod local;
 mod memory;
 mod meter;
 mod replica;
+mod s3;
 
 pub use disk::{Disk, DiskOptions};
 pub use error::{BackendError, Fault};
@@ -21,6 +22,7 @@ pub use faulty::{Call, Faulty, Script, Trouble};
 pub use local::{Local, NewFile, StoredFile, SyncRule};
 pub use memory::Memory;
 pub use replica::{About, Found, Location, MAX_LOCATION_BYTES, NewReplica, Page, Pairs, Stored, Usage};
+pub use s3::{KEPT_BYTES, Lacks, Layout, PART_BYTES, S3, S3Options};
 
 use bytes::Bytes;
 use std::fmt;

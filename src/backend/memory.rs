@@ -107,19 +107,19 @@ impl Backend for Memory {
     }
 
     fn remove<'a>(&'a self, locations: &'a [Location]) -> Answer<'a, Vec<Result<()>>> {
-        self.0.meter.call();
-        let mut replicas = self.0.replicas.lock();
-        let removed = locations.iter().map(|location| {
-            replicas.remove(location);
-            Ok(())
-        });
-        Box::pin(ready(Ok(removed.collect())))
+        Box::pin(async {
+            self.0.meter.call();
+            self.0.replicas.lock().retain(|location, _| !locations.contains(location));
+            Ok(vec![Ok(()); locations.len()])
+        })
     }
 
     fn abandon<'a>(&'a self, location: &'a Location) -> Answer<'a, ()> {
-        self.0.meter.call();
-        self.0.replicas.lock().remove(location);
-        Box::pin(ready(Ok(())))
+        Box::pin(async {
+            self.0.meter.call();
+            self.0.replicas.lock().remove(location);
+            Ok(())
+        })
     }
 
     fn head<'a>(&'a self, location: &'a Location) -> Answer<'a, About> {
@@ -158,21 +158,23 @@ impl Writer for MemoryWriter {
     }
 
     fn write(&mut self, bytes: Bytes) -> Answer<'_, ()> {
-        self.bytes.extend_from_slice(&bytes);
-        self.inner.meter.sent(bytes.len());
-        Box::pin(ready(self.new.must_hold_at_most(self.bytes.len() as u64)))
+        Box::pin(async move {
+            self.bytes.extend_from_slice(&bytes);
+            self.inner.meter.sent(bytes.len());
+            self.new.must_hold_at_most(self.bytes.len() as u64)
+        })
     }
 
     fn finish(mut self: Box<Self>, last: Pairs) -> Answer<'static, Stored> {
-        self.inner.meter.call();
-        let size = self.bytes.len() as u64;
-        let stored = self.new.must_hold(size).map(|()| {
+        Box::pin(async move {
+            self.inner.meter.call();
+            let size = self.bytes.len() as u64;
+            self.new.must_hold(size)?;
             self.new.identity.extend(last);
             let replica = Replica { bytes: self.bytes.freeze(), new: self.new };
             self.inner.replicas.lock().insert(self.location.clone(), replica);
-            Stored { location: self.location, size, etag: None }
-        });
-        Box::pin(ready(stored))
+            Ok(Stored { location: self.location, size, etag: None })
+        })
     }
 }
 

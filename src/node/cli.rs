@@ -46,6 +46,7 @@ commands! {
     Reload(command::reload::ReloadArgs),
     Credentials(command::credentials::CredentialsArgs),
     Locate(command::locate::LocateArgs),
+    Probe(command::probe::ProbeArgs),
     Jobs(command::jobs::JobsArgs),
     Logs(command::logs::LogsArgs),
     LogLevel(command::log_level::LogLevelArgs),

@@ -15,6 +15,7 @@ mod reader;
 mod s3;
 mod secret;
 
+pub use backends::{Backend, Kind, Provider};
 pub use buckets::{Bucket, Credential, Origin, check_access_key_id};
 pub use changes::Change;
 pub use difference::{Difference, Settings};
@@ -41,6 +42,8 @@ pub struct Config {
     pub durability: Durability,
     pub s3: S3,
     pub buckets: Vec<Bucket>,
+    /// As configured; without any there is the embedded one.
+    pub backends: Vec<Backend>,
     /// Of the embedded backend.
     pub backend_quota_bytes: Option<u64>,
     pub log: Log,
@@ -106,14 +109,38 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// The configuration of a node that runs.
 pub fn load(file: &Path, env: Env<'_>) -> Result<Loaded, LoadError> {
+    let (loaded, text) = load_text(file, env)?;
+    let mut problems = Problems::new(&text);
+    // The streaming core knows one backend for now.
+    for backend in loaded.config.backends.iter().filter(|b| !matches!(b.kind, Kind::Embedded)) {
+        let (kind, name) = (backend.kind.name(), &backend.name);
+        let message = format!(
+            "\"{name}\": objects cannot be kept in a backend of kind \"{kind}\" in this version \
+             (s3-orchestrator probe {name} can try it)"
+        );
+        problems.error(&(backend.offset..backend.offset), message);
+    }
+    match problems.any_error() {
+        true => Err(LoadError::Bad { file: file.to_owned(), problems: problems.into_sorted() }),
+        false => Ok(loaded),
+    }
+}
+
+/// The configuration, also of a node that could not use all of it.
+pub fn load_any(file: &Path, env: Env<'_>) -> Result<Loaded, LoadError> {
+    Ok(load_text(file, env)?.0)
+}
+
+fn load_text(file: &Path, env: Env<'_>) -> Result<(Loaded, String), LoadError> {
     let unreadable = |error| LoadError::Unreadable { file: file.to_owned(), error };
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
     let mode = std::fs::metadata(file).map_err(unreadable)?.permissions().mode();
     let dir = file.parent().unwrap_or(Path::new(""));
     let (config, problems) = parse(&text, file, dir, mode, env);
     match config {
-        Some(config) => Ok(Loaded { config, warnings: problems }),
+        Some(config) => Ok((Loaded { config, warnings: problems }, text)),
         None => Err(LoadError::Bad { file: file.to_owned(), problems }),
     }
 }
@@ -167,13 +194,17 @@ fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
 fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Config {
     let s3 = reader.table(top, "s3", "[s3]", keys::S3);
     later(reader, top);
+    let data_dir = data_dir(reader, top);
+    let backends = backends::read(reader, top, &data_dir);
+    let embedded = backends.iter().find(|backend| matches!(backend.kind, Kind::Embedded));
     Config {
         file: file.to_owned(),
-        data_dir: data_dir(reader, top),
+        data_dir,
         durability: durability(reader, top),
         s3: s3.map(|section| s3::read(reader, &section)).unwrap_or_default(),
         buckets: buckets::read(reader, top),
-        backend_quota_bytes: backends::read(reader, top),
+        backend_quota_bytes: embedded.and_then(|backend| backend.quota_bytes),
+        backends,
         log: log(reader, top),
         settings: Settings::default(),
     }

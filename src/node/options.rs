@@ -6,10 +6,14 @@ use s3api::{Bucket, Credential};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
 use types::Timestamp;
 
+/// Until a provider's address has answered.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of one call to a provider, the first included.
+const ATTEMPTS: u32 = 3;
 /// Open files that are not connections: RocksDB's tables, blobs that are read or written.
 const FILES_BESIDE_CONNECTIONS: u64 = 1024;
 
@@ -49,6 +53,33 @@ fn omitted_sync() -> Option<store::OmittedSync> {
         "wal" => Some(store::OmittedSync::Log),
         _ => None,
     }
+}
+
+pub fn of_provider(provider: &crate::config::Provider) -> backend::S3Options {
+    backend::S3Options {
+        endpoint: provider.endpoint.clone(),
+        region: provider.region.clone(),
+        bucket: provider.bucket.clone(),
+        access_key_id: provider.access_key_id.clone(),
+        secret_access_key: provider.secret.expose().to_owned(),
+        path_style: provider.path_style,
+        layout: provider.layout,
+        lacks: provider.lacks,
+        stall: provider.stall_timeout,
+        connect_timeout: CONNECT_TIMEOUT.min(provider.stall_timeout),
+        attempts: ATTEMPTS,
+        part_bytes: backend::PART_BYTES,
+        kept_bytes: backend::KEPT_BYTES,
+        random,
+    }
+}
+
+/// Chance, for what must not be guessed or must not happen together.
+pub fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // A system without randomness would not have come so far: signatures and ids need it too.
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    u64::from_le_bytes(bytes)
 }
 
 /// The part of them that can change while the store is open.

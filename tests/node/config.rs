@@ -111,12 +111,52 @@ const BAD: &[(&str, &str, &[&str])] = &[
     (
         "disk",
         "[[backends]]\nname = \"usb\"\nkind = \"disk\"\npath = \"/mnt/usb\"",
-        &["3:8: error: backends of kind \"disk\" are not supported"],
+        &["1:1: error: \"usb\": objects cannot be kept in a backend of kind \"disk\""],
+    ),
+    (
+        "a disk without a path",
+        "[[backends]]\nname = \"usb\"\nkind = \"disk\"\nendpoint = \"https://s3.example.org\"",
+        &[
+            "1:1: error: `path` is missing",
+            "4:12: error: `endpoint` is not a key of a backend of kind \"disk\"",
+        ],
+    ),
+    (
+        "a disk in the data directory",
+        "data_dir = \"/var/lib/x\"\n[[backends]]\nname = \"usb\"\nkind = \"disk\"\npath = \"/var/lib/x/usb\"",
+        &["5:8: error: `path` and `data_dir` lie within each other"],
     ),
     (
         "provider",
-        "[[backends]]\nname = \"b2\"\nkind = \"s3\"\nendpoint = \"https://s3.example.org\"",
-        &["3:8: error: backends of kind \"s3\" are not supported"],
+        "[[backends]]\nname = \"b2\"\nkind = \"s3\"\nendpoint = \"https://s3.example.org\"\nbucket = \"b\"\n\
+         access_key_id = \"k\"\nsecret_access_key = \"s\"",
+        &["1:1: error: \"b2\": objects cannot be kept in a backend of kind \"s3\""],
+    ),
+    (
+        "a provider without its account",
+        "[[backends]]\nname = \"b2\"\nkind = \"s3\"\nendpoint = \"s3.example.org\"",
+        &[
+            "1:1: error: `bucket` is missing",
+            "`access_key_id` is missing",
+            "`secret_access_key` or `secret_access_key_file` is missing",
+            "4:12: error: `endpoint` begins with https://",
+        ],
+    ),
+    (
+        "what a provider lacks",
+        "[[backends]]\nname = \"b2\"\nkind = \"s3\"\nlacks = [\"listv2\"]\nlayout = \"flat\"",
+        &["4:10: error: `lacks` takes", "did you mean \"list-v2\"?", "5:10: error: `layout` takes"],
+    ),
+    (
+        "two backends at one place",
+        "[[backends]]\nname = \"a\"\nkind = \"disk\"\npath = \"/mnt/a\"\n\
+         [[backends]]\nname = \"b\"\nkind = \"disk\"\npath = \"/mnt/a\"",
+        &["5:1: error: the backend of line 1 is at the same place"],
+    ),
+    (
+        "two backends of one name",
+        "[[backends]]\nname = \"a\"\nkind = \"embedded\"\n[[backends]]\nname = \"a\"\nkind = \"disk\"\npath = \"/x\"",
+        &["5:8: error: duplicate backend \"a\": line 1 has it"],
     ),
     (
         "unknown kind",
@@ -131,7 +171,7 @@ const BAD: &[(&str, &str, &[&str])] = &[
     (
         "monthly limits",
         "[[backends]]\nname = \"a\"\nkind = \"embedded\"\nmonthly_calls = 5",
-        &["4:17: error: `monthly_calls` is not supported"],
+        &["4:17: error: `monthly_calls` is not a key of a backend of kind \"embedded\""],
     ),
     (
         "key of another kind",

@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
 /// Testkit is a client: it may speak HTTP and sign.
 const HOMES: &[(&str, &[&str])] = &[
     ("rocksdb", &["meta"]),
+    ("aws-sdk-s3", &["backend"]),
     ("hyper", &["s3api", "s3-orchestrator", "testkit"]),
     ("hyper-util", &["s3api", "s3-orchestrator", "testkit"]),
     ("http", &["s3api", "testkit"]),

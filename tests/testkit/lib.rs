@@ -3,7 +3,8 @@
 //! Here: a node in a directory of its own ([`node`]), a small S3 client that signs and knows what it does not know
 //! ([`client`]), bodies whose every byte names its origin ([`body`]), seeded chance ([`rng`]), futures that are dropped half-way ([`cancel`]), a model of what a key may
 //! hold ([`model`]), a mixed load that fills the model ([`load`]), file systems that lose power ([`loopfs`]), system calls that
-//! kill or fail ([`trace`]) and a linearizability checker ([`linear`]).
+//! kill or fail ([`trace`]), other people's S3 servers ([`servers`]), a proxy that fails on order ([`proxy`]) and a
+//! linearizability checker ([`linear`]).
 //!
 //! Never here: a dependency on the rooms of the node. The kit speaks to it as any client does, over the wire and
 //! through its commands, so a fault in a shared type cannot hide itself.
@@ -19,7 +20,9 @@ pub mod load;
 pub mod loopfs;
 pub mod model;
 pub mod node;
+pub mod proxy;
 pub mod rng;
+pub mod servers;
 pub mod sign;
 pub mod trace;
 pub mod xml;

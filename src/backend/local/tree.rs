@@ -223,12 +223,6 @@ pub fn location(below: &str, blob: BlobId) -> Location {
     Location::new(format!("{below}{:02x}/{blob}", blob.0 % SHARDS))
 }
 
-/// Where the backend itself is gone, rather than one of its files.
-pub fn is_lost(error: &io::Error) -> bool {
-    const GONE: [i32; 5] = [libc::EIO, libc::ENODEV, libc::ESTALE, libc::ENOTCONN, libc::ENXIO];
-    error.raw_os_error().is_some_and(|code| GONE.contains(&code))
-}
-
 /// Errors of new files: a folder that is missing is a backend that is not as we left it.
 pub fn of_writing(error: io::Error) -> BackendError {
     match error.kind() {

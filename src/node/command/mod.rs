@@ -13,6 +13,7 @@ pub mod locate;
 pub mod log_level;
 pub mod logs;
 pub mod output;
+pub mod probe;
 pub mod reload;
 pub mod serve;
 pub mod status;

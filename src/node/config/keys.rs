@@ -38,6 +38,8 @@ pub const BACKENDS: &[&str] = &[
     "secret_access_key_file",
     "path_style",
     "layout",
+    "lacks",
+    "stall_timeout",
     "monthly_calls",
     "monthly_egress",
     "monthly_ingress",

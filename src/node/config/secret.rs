@@ -65,6 +65,17 @@ pub fn read_secret<'a>(
     Some(Secret::new(secret.value.to_string()))
 }
 
+/// The secret of a provider's account. The provider has made it: whether it is a good one is not ours
+/// to judge.
+pub fn read_secret_of_provider<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<Secret> {
+    let secret = one_source(reader, section)?;
+    if let Err(why) = well_formed(&secret.value) {
+        reader.problems.error(&secret.span, why);
+        return None;
+    }
+    Some(Secret::new(secret.value.to_string()))
+}
+
 fn one_source<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<At<Zeroizing<String>>> {
     const KEY: &str = "secret_access_key";
     const FILE: &str = "secret_access_key_file";
@@ -120,6 +131,20 @@ fn without_line_end(text: &str) -> &str {
 
 /// The complaint never repeats the secret.
 pub fn judge(secret: &str, access_key_id: &str) -> Result<(), String> {
+    well_formed(secret)?;
+    let say = |why: &str| Err(format!("the secret {why}"));
+    if secret.eq_ignore_ascii_case(access_key_id)
+        || WELL_KNOWN.contains(&secret.to_ascii_lowercase().as_str())
+    {
+        return say("is one that everybody knows; make one with: openssl rand -hex 20");
+    }
+    if secret.chars().count() < MIN_SECRET_CHARS {
+        return say("is shorter than 8 characters; make one with: openssl rand -hex 20");
+    }
+    Ok(())
+}
+
+fn well_formed(secret: &str) -> Result<(), String> {
     let say = |why: &str| Err(format!("the secret {why}"));
     if secret.is_empty() {
         return say("is empty");
@@ -129,14 +154,6 @@ pub fn judge(secret: &str, access_key_id: &str) -> Result<(), String> {
     }
     if secret.trim() != secret {
         return say("begins or ends with a space");
-    }
-    if secret.eq_ignore_ascii_case(access_key_id)
-        || WELL_KNOWN.contains(&secret.to_ascii_lowercase().as_str())
-    {
-        return say("is one that everybody knows; make one with: openssl rand -hex 20");
-    }
-    if secret.chars().count() < MIN_SECRET_CHARS {
-        return say("is shorter than 8 characters; make one with: openssl rand -hex 20");
     }
     Ok(())
 }

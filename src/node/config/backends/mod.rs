@@ -1,0 +1,188 @@
+//! `[[backends]]`: where bytes lie.
+
+mod provider;
+
+use super::keys;
+use super::reader::{At, Reader, Section};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+pub use provider::Provider;
+
+const KINDS: &[&str] = &["embedded", "disk", "s3"];
+/// The keys that each kind has beside `name`, `kind` and `quota`.
+const OF_DISK: &[&str] = &["path"];
+const OF_S3: &[&str] = &[
+    "endpoint",
+    "region",
+    "bucket",
+    "access_key_id",
+    "secret_access_key",
+    "secret_access_key_file",
+    "path_style",
+    "layout",
+    "lacks",
+    "stall_timeout",
+    "monthly_calls",
+    "monthly_egress",
+    "monthly_ingress",
+];
+const OF_ALL: &[&str] = &["name", "kind", "quota"];
+/// Names stand in commands, messages and metrics.
+const NAME_MAX_CHARS: usize = 64;
+
+#[derive(Debug, Clone)]
+pub struct Backend {
+    pub name: String,
+    pub quota_bytes: Option<u64>,
+    pub kind: Kind,
+    /// Where it stands in the file.
+    pub offset: usize,
+}
+
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// In the data directory.
+    Embedded,
+    Disk {
+        path: PathBuf,
+    },
+    S3(Box<Provider>),
+}
+
+impl Kind {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Disk { .. } => "disk",
+            Self::S3(_) => "s3",
+        }
+    }
+
+    /// What two backends must not share: copies in one place are one copy.
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::Embedded => None,
+            Self::Disk { path } => Some(path.display().to_string()),
+            Self::S3(provider) => Some(format!("{}/{}", provider.endpoint, provider.bucket)),
+        }
+    }
+}
+
+/// In the order of the file. Without any there is the embedded backend alone.
+pub fn read<'a>(reader: &mut Reader<'a>, top: &Section<'a>, data_dir: &Path) -> Vec<Backend> {
+    let sections = reader.tables(top, "backends", "[[backends]]", keys::BACKENDS);
+    let mut taken = Taken::default();
+    let mut backends = Vec::new();
+    for section in &sections {
+        backends.extend(backend(reader, section, data_dir, &mut taken));
+    }
+    backends
+}
+
+fn backend<'a>(
+    reader: &mut Reader<'a>,
+    section: &Section<'a>,
+    data_dir: &Path,
+    taken: &mut Taken,
+) -> Option<Backend> {
+    let name = name(reader, section);
+    let kind = kind(reader, section, data_dir);
+    let quota_bytes = reader.size(section, "quota");
+    let (name, kind) = (name?, kind?);
+    taken.take(reader, section, &name, &kind).then_some(Backend {
+        name: name.value,
+        quota_bytes,
+        kind,
+        offset: section.span.start,
+    })
+}
+
+fn name<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<At<String>> {
+    let name = reader.required(section, "name")?;
+    let in_order = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let good = (1..=NAME_MAX_CHARS).contains(&name.value.len()) && name.value.chars().all(in_order);
+    if !good {
+        let message = "the name of a backend has 1 to 64 letters, digits, \"-\", \"_\" and \".\"";
+        reader.problems.error(&name.span, message);
+    }
+    good.then_some(name)
+}
+
+fn kind<'a>(reader: &mut Reader<'a>, section: &Section<'a>, data_dir: &Path) -> Option<Kind> {
+    if !section.has("kind") {
+        reader.problems.error(&section.span, "`kind` is missing");
+    }
+    let kind = reader.word(section, "kind", KINDS)?;
+    let (keys, kind) = match kind.as_str() {
+        "disk" => (OF_DISK, disk(reader, section, data_dir)),
+        "s3" => (OF_S3, provider::read(reader, section).map(|provider| Kind::S3(Box::new(provider)))),
+        _ => (&[][..], Some(Kind::Embedded)),
+    };
+    let name = section.get("kind").and_then(|kind| kind.get_ref().as_str()).unwrap_or_default();
+    only(reader, section, keys, name);
+    kind
+}
+
+/// Keys of other kinds are mistakes.
+fn only<'a>(reader: &mut Reader<'a>, section: &Section<'a>, keys: &[&str], kind: &str) {
+    for key in keys::BACKENDS {
+        if section.has(key) && !OF_ALL.contains(key) && !keys.contains(key) {
+            let message = format!("`{key}` is not a key of a backend of kind \"{kind}\"");
+            reader.problems.error(&section.span_of(key), message);
+        }
+    }
+}
+
+fn disk<'a>(reader: &mut Reader<'a>, section: &Section<'a>, data_dir: &Path) -> Option<Kind> {
+    let given = reader.required(section, "path")?;
+    let path = reader.dir.join(&given.value);
+    let message = match given.value.is_empty() {
+        true => "`path` is empty",
+        false if path.starts_with(data_dir) || data_dir.starts_with(&path) => {
+            "`path` and `data_dir` lie within each other"
+        }
+        false => return Some(Kind::Disk { path }),
+    };
+    reader.problems.error(&given.span, message);
+    None
+}
+
+/// Names and places that a backend has already, and in which line.
+#[derive(Default)]
+struct Taken {
+    names: HashMap<String, usize>,
+    places: HashMap<String, usize>,
+    embedded: bool,
+}
+
+impl Taken {
+    fn take<'a>(
+        &mut self,
+        reader: &mut Reader<'a>,
+        section: &Section<'a>,
+        name: &At<String>,
+        kind: &Kind,
+    ) -> bool {
+        let line = reader.problems.line(section.span.start);
+        if matches!(kind, Kind::Embedded) && std::mem::replace(&mut self.embedded, true) {
+            let message = "a node has one embedded backend: this is the second";
+            reader.problems.error(&section.span, message);
+            return false;
+        }
+        if let Some(first) = self.names.insert(name.value.clone(), line) {
+            let message = format!("duplicate backend \"{}\": line {first} has it", name.value);
+            reader.problems.error(&name.span, message);
+            return false;
+        }
+        if let Some(place) = kind.place()
+            && let Some(first) = self.places.insert(place, line)
+        {
+            let message =
+                format!("the backend of line {first} is at the same place: copies there would be one");
+            reader.problems.error(&section.span, message);
+            return false;
+        }
+        true
+    }
+}
