@@ -109,11 +109,6 @@ const BAD: &[(&str, &str, &[&str])] = &[
         &["3:13: error: `placement` takes \"pack\", \"spread\"; did you mean \"spread\"?"],
     ),
     (
-        "disk",
-        "[[backends]]\nname = \"usb\"\nkind = \"disk\"\npath = \"/mnt/usb\"",
-        &["1:1: error: \"usb\": objects cannot be kept in a backend of kind \"disk\""],
-    ),
-    (
         "a disk without a path",
         "[[backends]]\nname = \"usb\"\nkind = \"disk\"\nendpoint = \"https://s3.example.org\"",
         &[
@@ -125,12 +120,6 @@ const BAD: &[(&str, &str, &[&str])] = &[
         "a disk in the data directory",
         "data_dir = \"/var/lib/x\"\n[[backends]]\nname = \"usb\"\nkind = \"disk\"\npath = \"/var/lib/x/usb\"",
         &["5:8: error: `path` and `data_dir` lie within each other"],
-    ),
-    (
-        "provider",
-        "[[backends]]\nname = \"b2\"\nkind = \"s3\"\nendpoint = \"https://s3.example.org\"\nbucket = \"b\"\n\
-         access_key_id = \"k\"\nsecret_access_key = \"s\"",
-        &["1:1: error: \"b2\": objects cannot be kept in a backend of kind \"s3\""],
     ),
     (
         "a provider without its account",

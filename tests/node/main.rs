@@ -11,6 +11,7 @@ mod disk_full;
 mod docs;
 mod edges;
 mod first_steps;
+mod fleet;
 mod hangup;
 mod linear;
 mod place;

@@ -58,7 +58,7 @@ struct Finding {
 impl Run for ProbeArgs {
     fn run(&self, global: &Global) -> anyhow::Result<ExitCode> {
         let file = config_file::existing(self.config.as_deref())?;
-        let config = config::load_any(&file, &config_file::environment)?.config;
+        let config = config::load(&file, &config_file::environment)?.config;
         telemetry::init(global.log, &config.log)?;
         let chosen = choose(&config, &self.backend)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -77,7 +77,11 @@ fn choose(config: &Config, name: &str) -> anyhow::Result<Backend> {
         return Ok(found.clone());
     }
     let names: Vec<_> = config.backends.iter().map(|backend| backend.name.as_str()).collect();
-    anyhow::bail!("there is no backend \"{name}\" in {}; there are: {}", config.file.display(), names.join(", "))
+    anyhow::bail!(
+        "there is no backend \"{name}\" in {}; there are: {}",
+        config.file.display(),
+        names.join(", ")
+    )
 }
 
 async fn probe(config: &Config, chosen: &Backend) -> anyhow::Result<Outcome> {
