@@ -9,6 +9,10 @@ scripts/deps.sh
 want mkfs.ext4 e2fsprogs
 want losetup mount
 want curl curl
+want fusermount3 fuse3
+want rsync rsync
+want git git
+want sqlite3 sqlite3
 
 requirements=tests/clients/requirements.txt
 [ -f "$requirements" ] || exit 0

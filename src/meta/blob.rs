@@ -165,9 +165,10 @@ pub struct NewBlob {
     pub inline: Option<Bytes>,
     /// Writes of further replicas that go on; the rest of the intent ends with this commit.
     pub unfinished: Option<Intent>,
-    /// There are to be more replicas than these, for the object of this name; if none is being written, at
-    /// once.
-    pub wants_more: Option<Key>,
+    /// There are to be more replicas than these; if none is being written, at once.
+    pub wants_more: bool,
+    /// The object's key, if it is known, for whoever makes them.
+    pub named: Option<Key>,
 }
 
 /// How long a replica that is being written may take before another one is begun in its place.
@@ -206,9 +207,9 @@ impl Txn<'_> {
         for target in &new.targets {
             self.charge(Account::Backend(target.backend), Delta::object(new.size));
         }
-        if let Some(key) = new.wants_more {
+        if new.wants_more {
             let mut task = CopyTask::new(TaskKind::Replicate, new.id, new.written);
-            task.named = Some((new.bucket, key));
+            task.named = new.named.map(|key| (new.bucket, key));
             match new.unfinished {
                 None => self.queue_copies(&task),
                 Some(_) => self.defer_copies(&task, new.written.saturating_add_ms(UNFINISHED_REST_MS)),

@@ -26,7 +26,13 @@ pub struct Change {
     pub bucket: BucketId,
     pub key: Key,
     pub version: Option<Version>,
+    /// Who caused it, if it has a number: a mount need not be told of what it did itself.
+    pub origin: Origin,
 }
+
+/// A listener that also commits: what it causes carries its number. Zero is everybody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Origin(pub u32);
 
 /// Hears of every commit, in order, when it is durable and before it is acknowledged. It runs on
 /// the committer's thread: it must not wait and must not commit.
@@ -114,6 +120,10 @@ impl Committer {
             txn.roll_back();
         }
         group.waiting.push(pending);
+        // A commit that comes after would read through a deleted range into what is below it.
+        if !group.delete_ranges.is_empty() {
+            self.write(group);
+        }
     }
 
     fn write(&self, group: &mut Group) {
@@ -187,6 +197,7 @@ pub struct Txn<'a> {
     changes_before: usize,
     ranges_before: usize,
     bytes_before: usize,
+    origin: Origin,
     finished: bool,
 }
 
@@ -200,6 +211,7 @@ impl<'a> Txn<'a> {
             ranges_before: group.delete_ranges.len(),
             bytes_before: group.bytes,
             group,
+            origin: Origin::default(),
             finished: false,
         }
     }
@@ -254,8 +266,13 @@ impl<'a> Txn<'a> {
         self.group.charges.push((account, delta));
     }
 
-    pub(crate) fn publish(&mut self, change: Change) {
-        self.group.changes.push(change);
+    /// What is published from here on is this listener's own doing.
+    pub fn caused_by(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
+    pub(crate) fn publish(&mut self, bucket: BucketId, key: &Key, version: Option<Version>) {
+        self.group.changes.push(Change { bucket, key: key.clone(), version, origin: self.origin });
     }
 
     pub(crate) fn wake_cleanup(&mut self) {

@@ -7,6 +7,7 @@
 //! Start with [`Meta`], then `FORMAT.md`, then `commit.rs`; each table has a file of its own.
 
 pub mod blob;
+mod browse;
 pub mod codec;
 mod commit;
 mod copies;
@@ -21,11 +22,13 @@ mod replica;
 mod rocks;
 mod sequence;
 pub mod task;
+mod tree;
 pub mod upload;
 mod usage;
 
 pub use blob::{BlobPart, BlobRecord, CHUNK_BYTES, Content, Forgotten, NewBlob, decode_inline};
-pub use commit::{Change, Listener, Order, Txn};
+pub use browse::Child;
+pub use commit::{Change, Listener, Order, Origin, Txn};
 pub use engine::{Engine, EngineError, Table};
 pub use error::MetaError;
 pub use ledger::{Account, Counters, Delta, Ledger, QuotaExceeded, Reservation};
@@ -34,6 +37,7 @@ pub use object::{Draft, ObjectRecord};
 pub use registry::{BackendRecord, BackendState};
 pub use replica::{BackendId, EMBEDDED, Health, Place, Replica, Target};
 pub use task::{CleanupTask, CopyTask, Intent, Queued, SweepTask, TaskKind};
+pub use tree::NotMoved;
 pub use upload::{FinishedUpload, PartRecord, UploadRecord};
 pub use usage::{Month, Traffic, split_key as split_usage_key};
 
@@ -171,8 +175,16 @@ impl Meta {
         receiver.recv().unwrap_or_else(|_| Err(MetaError::Closed.into()))
     }
 
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
     pub fn listen(&self, listener: Arc<dyn Listener>) {
         self.listeners.write().push(listener);
+    }
+
+    pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
+        self.listeners.write().retain(|kept| !Arc::ptr_eq(kept, listener));
     }
 
     pub fn ledger(&self) -> &Arc<Ledger> {

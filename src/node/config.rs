@@ -10,6 +10,7 @@ pub mod changes;
 mod difference;
 mod expand;
 mod keys;
+mod mounts;
 mod problem;
 mod reader;
 mod s3;
@@ -20,6 +21,7 @@ pub use buckets::{Bucket, Credential, Origin, check_access_key_id};
 pub use changes::Change;
 pub use difference::{Difference, Settings};
 pub use expand::Env;
+pub use mounts::Mount;
 pub use problem::Problem;
 pub use s3::{S3, parse_listen};
 pub use secret::judge as check_secret;
@@ -44,6 +46,7 @@ pub struct Config {
     pub buckets: Vec<Bucket>,
     /// As configured; without any there is the embedded one.
     pub backends: Vec<Backend>,
+    pub mounts: Vec<Mount>,
     pub log: Log,
     /// The file's own words, to be compared with those of another.
     pub settings: Settings,
@@ -170,13 +173,16 @@ fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Conf
     later(reader, top);
     let data_dir = data_dir(reader, top);
     let backends = backends::read(reader, top, &data_dir);
+    let buckets = buckets::read(reader, top);
+    let mounts = mounts::read(reader, top, &buckets);
     Config {
         file: file.to_owned(),
         data_dir,
         durability: durability(reader, top),
         s3: s3.map(|section| s3::read(reader, &section)).unwrap_or_default(),
-        buckets: buckets::read(reader, top),
+        buckets,
         backends,
+        mounts,
         log: log(reader, top),
         settings: Settings::default(),
     }
@@ -213,9 +219,6 @@ fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Log {
 
 /// Tables of features that this version does not have.
 fn later<'a>(reader: &mut Reader<'a>, top: &Section<'a>) {
-    for mount in reader.tables(top, "mounts", "[[mounts]]", keys::MOUNTS) {
-        reader.problems.error(&mount.span, "mounts are not supported in this version");
-    }
     let Some(admin) = reader.table(top, "admin", "[admin]", keys::ADMIN) else {
         return;
     };

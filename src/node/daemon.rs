@@ -8,6 +8,7 @@ use crate::admin::Admin;
 use crate::command::serve::ServeArgs;
 use crate::config::{Change, Config, LogFormat, S3, changes};
 use crate::jobs::Jobs;
+use crate::mounts::Mounts;
 use crate::node::Node;
 use crate::reload::Control;
 use crate::telemetry::Log;
@@ -53,6 +54,9 @@ async fn run(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> 
         Err(error) => return Err(prepared.undo(error)),
     };
     let node = Arc::new(prepared.assemble(args, log, store)?);
+    if let Err(error) = mount(&node).await {
+        return Err(prepared.undo(error));
+    }
     tokio::spawn(reload_on_signal(Arc::clone(&node), reload));
     let face = Arc::new(s3api::Face::new(node.store.clone(), node.face.clone()));
     let workers = Workers::start(&node);
@@ -66,6 +70,7 @@ async fn run(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> 
     if let Some(admin) = admin {
         admin.stop().await;
     }
+    unmount(&node).await;
     workers.stop().await;
     node.store.close().await;
     tracing::info!("stopped");
@@ -97,6 +102,7 @@ impl Prepared {
     fn assemble(&self, args: &ServeArgs, log: Log, store: Store) -> anyhow::Result<Node> {
         Ok(Node {
             face: LiveOptions::new(options::of_face(&self.config, &store)),
+            mounts: Mounts::new(&store),
             store,
             config: ArcSwap::from_pointee(self.config.clone()),
             control: Control::new(args, &self.configured, self.changes.clone()).into(),
@@ -171,6 +177,22 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
         Store::open_dir(store_options).with_context(|| format!("cannot open {}", data_dir.display()))
     });
     opened.await.context("opening the store")?
+}
+
+/// Beside the threads that serve sockets: it waits for the kernel.
+async fn mount(node: &Arc<Node>) -> anyhow::Result<()> {
+    let node = Arc::clone(node);
+    let started = tokio::task::spawn_blocking(move || {
+        node.mounts.start(&node.config().mounts).inspect_err(|_| node.mounts.stop())
+    });
+    started.await.context("mounting")?
+}
+
+async fn unmount(node: &Arc<Node>) {
+    let node = Arc::clone(node);
+    if let Err(error) = tokio::task::spawn_blocking(move || node.mounts.stop()).await {
+        tracing::error!(%error, "unmounting");
+    }
 }
 
 fn make_private_dir(dir: &Path) -> std::io::Result<()> {

@@ -3,6 +3,7 @@
 
 use crate::config::Config;
 use crate::jobs::Jobs;
+use crate::mounts::Mounts;
 use crate::reload::Control;
 use crate::telemetry::Log;
 use arc_swap::ArcSwap;
@@ -14,6 +15,7 @@ use store::Store;
 
 pub struct Node {
     pub store: Store,
+    pub mounts: Mounts,
     /// As it was last read and found good, with the changes by command.
     pub config: ArcSwap<Config>,
     /// What that was made of.

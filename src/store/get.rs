@@ -26,6 +26,7 @@ impl Store {
 
     /// From memory at once, else beside the threads that serve sockets.
     pub(crate) async fn find(&self, bucket: BucketId, key: &Key) -> Result<Option<Object>, StoreError> {
+        self.collect().await;
         match self.0.meta.object_cached(bucket, key) {
             Err(MetaError::Engine(EngineError::NotCached)) => {
                 let key = key.clone();
@@ -36,6 +37,7 @@ impl Store {
     }
 
     pub async fn open(&self, bucket: BucketId, key: &Key) -> Result<OpenObject, StoreError> {
+        self.collect().await;
         if let Some(opened) = self.open_cached(bucket, key)? {
             return Ok(opened);
         }
@@ -146,6 +148,14 @@ impl OpenObject {
 }
 
 impl OpenObject {
+    /// Of the blob, where it does not lie with the metadata.
+    pub(crate) fn record(&self) -> Option<&BlobRecord> {
+        match &self.body {
+            Body::Inline(_) => None,
+            Body::Stored(record) => Some(record),
+        }
+    }
+
     /// As `read`, for callers on threads of their own: the verified pieces of `range`, one behind
     /// the other.
     pub fn read_now(&self, range: ByteRange) -> Result<Vec<Bytes>, StoreError> {

@@ -322,7 +322,8 @@ impl Store {
             targets: Vec::new(),
             inline: None,
             unfinished: None,
-            wants_more: None,
+            wants_more: false,
+            named: None,
         }
     }
 }
@@ -338,7 +339,8 @@ fn complete(blob: &mut NewBlob, landed: &Landed, purpose: Purpose<'_>, copies: u
         blob.unfinished = Some(Intent { targets, size: blob.size, since: blob.written });
     }
     if blob.targets.len() < copies {
-        blob.wants_more = Some(purpose.key.clone());
+        blob.wants_more = true;
+        blob.named = purpose.key.cloned();
     }
 }
 

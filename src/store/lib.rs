@@ -6,7 +6,9 @@
 //!
 //! Start with [`Store`], then [`put`](Store::put) and [`open`](Store::open).
 
+mod append;
 mod audit;
+mod barrier;
 mod breaker;
 mod claim;
 mod cleanup;
@@ -20,6 +22,7 @@ mod explain;
 mod fleet;
 mod fsck;
 mod get;
+mod hold;
 mod ingest;
 mod lanes;
 mod list;
@@ -28,34 +31,50 @@ mod md5;
 mod options;
 mod pins;
 mod placement;
+mod plain;
 mod purpose;
 mod put;
 mod queue;
 mod recovery;
 mod replicas;
+mod restate;
+mod room;
 mod settings;
+mod staged;
+mod tree;
 mod upload;
 mod usage;
 
+pub use append::{Append, Appended, MAX_PIECES};
+pub use barrier::Gate;
 pub use breaker::Circuit;
 pub use disk::DiskRoom;
 pub use error::{DigestMismatch, SourceError, StoreError};
 pub use explain::{Explanation, PlacedBlob, PlacedReplica};
 pub use fsck::{Difference, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
+pub use hold::{Held, HeldChild};
 pub use locate::{Located, Piece, ReplicaAt};
-pub use meta::{BackendState, Change, Health, Listener, ObjectRecord as Object, Traffic};
+pub use meta::{BackendState, Change, Health, Listener, ObjectRecord as Object, Origin, Traffic};
 pub use options::*;
 pub use placement::{Acknowledge, Placement, Policy};
+pub use plain::Plain;
 pub use queue::Queued;
+pub use room::Room;
 pub use settings::Settings;
+pub use staged::{Arrived, Staging};
+pub use tree::{
+    Asker, DIRECTORY_TYPE, MAX_MOVED_KEYS, Refusal, Rename, TreeAnswer, TreeError, directory_headers,
+};
 pub use usage::{BackendStatus, Usage};
 
 use backend::{Local, SyncRule};
+use barrier::Barrier;
 use disk::Disk;
 use fleet::Fleet;
-use meta::{Meta, Order, Txn};
+use meta::{Meta, MetaError, Order, Txn};
 use pins::Pins;
+use plain::Verified;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,6 +169,8 @@ struct Inner {
     bells: Arc<Bells>,
     /// For callers on threads of their own that read from a backend over a network.
     runtime: Option<tokio::runtime::Handle>,
+    barrier: Barrier,
+    verified: Verified,
     _lock: std::fs::File,
 }
 
@@ -199,15 +220,30 @@ impl Store {
         bells.cleanup.notify_one();
         bells.copies.notify_one();
         meta.listen(Arc::clone(&bells) as Arc<dyn Listener>);
-        let pins = Pins::default();
-        let runtime = tokio::runtime::Handle::try_current().ok();
-        let inner = Inner { options, meta, local, fleet, pins, disk, settings, bells, runtime, _lock: lock };
+        let inner = Inner {
+            options,
+            meta,
+            local,
+            fleet,
+            pins: Pins::default(),
+            disk,
+            settings,
+            bells,
+            runtime: tokio::runtime::Handle::try_current().ok(),
+            barrier: Barrier::default(),
+            verified: Verified::default(),
+            _lock: lock,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
     /// Hears of every commit from now on.
     pub fn listen(&self, listener: Arc<dyn Listener>) {
         self.0.meta.listen(listener);
+    }
+
+    pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
+        self.0.meta.unlisten(listener);
     }
 
     pub fn watch_disk(&self) {
@@ -231,15 +267,28 @@ impl Store {
         self.0.now()
     }
 
-    /// One commit, in a task of the committer's own: it is finished also when the caller is gone.
+    /// One commit, acknowledged when mounts show it too.
     async fn commit<T, F>(&self, order: Order, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        let answer = self.commit_alone(order, work).await;
+        self.settle().await;
+        answer
+    }
+
+    /// In a task of the committer's own: it is finished also when the caller is gone. For callers for
+    /// whom a kernel's lock is held, which must not wait for mounts.
+    async fn commit_alone<T, E, F>(&self, order: Order, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<MetaError> + From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+    {
         let (sender, receiver) = oneshot::channel();
         self.0.meta.commit(order, work, move |answer| drop(sender.send(answer)));
-        receiver.await.unwrap_or(Err(StoreError::Busy))
+        receiver.await.unwrap_or_else(|_| Err(StoreError::Busy.into()))
     }
 
     /// Runs what may wait for a disk beside the threads that serve sockets.

@@ -10,7 +10,8 @@ use crate::Inner;
 #[derive(Clone, Copy)]
 pub struct Purpose<'a> {
     pub bucket: BucketId,
-    pub key: &'a Key,
+    /// Not known yet of what a mount writes.
+    pub key: Option<&'a Key>,
     /// Of the object; a part has those of its upload.
     pub headers: &'a ObjectHeaders,
     /// A part of an upload: its number.
@@ -25,14 +26,16 @@ impl Purpose<'_> {
         let mut identity = vec![
             ("blob".to_owned(), blob.to_string()),
             ("bucket".to_owned(), name.to_owned()),
-            ("key".to_owned(), self.key.as_str().to_owned()),
         ];
+        if let Some(key) = self.key {
+            identity.push(("key".to_owned(), key.as_str().to_owned()));
+        }
         if let Some(part) = self.part {
             identity.push(("part".to_owned(), part.to_string()));
         }
         NewReplica {
             blob,
-            readable: Some(format!("{name}/{}", self.key.as_str())),
+            readable: self.key.map(|key| format!("{name}/{}", key.as_str())),
             size,
             headers: headers(self.headers),
             metadata: self.headers.user_metadata.clone(),

@@ -1,12 +1,12 @@
 //! PutObject.
 
 use meta::{Account, Draft, Order};
-use types::{BlobId, BucketId, ETag, Key, WriteConditions};
+use types::{BlobId, BucketId, ETag, Key, ObjectHeaders, Version, WriteConditions};
 
 use crate::ingest::Ingested;
 use crate::lanes::Landed;
 use crate::purpose::Purpose;
-use crate::{PutRequest, Source, Store, StoreError, Written};
+use crate::{Asker, PutRequest, Source, Store, StoreError, Written};
 
 impl Store {
     /// Early, cheap check of what the commit will decide again: conditions, size, room.
@@ -18,11 +18,12 @@ impl Store {
         size: Option<u64>,
     ) -> Result<(), StoreError> {
         let max = self.limits().max_object_size_bytes;
-        match size {
-            Some(size) if size > max => return Err(StoreError::TooLarge { size, max }),
-            _ if self.0.disk.is_full() => return Err(StoreError::Full),
-            _ if conditions.is_none() => return Ok(()),
-            _ => {}
+        if let Some(size) = size.filter(|size| *size > max) {
+            return Err(StoreError::TooLarge { size, max });
+        }
+        self.check_room()?;
+        if conditions.is_none() {
+            return Ok(());
         }
         let current = self.find(bucket, key).await?;
         conditions.check(current.as_ref().map(|c| &c.etag)).map_err(StoreError::Refused)
@@ -31,14 +32,27 @@ impl Store {
     pub async fn put<S: Source>(&self, request: PutRequest, source: S) -> Result<Written, StoreError> {
         let PutRequest { bucket, key, headers, conditions, promised } = request;
         self.check_put(bucket, &key, &conditions, promised.size).await?;
-        let current = self.find(bucket, &key).await?;
-        let net = promised.size.map(|size| size.saturating_sub(current.map_or(0, |c| c.size)));
-        let purpose = Purpose { bucket, key: &key, headers: &headers, part: None };
-        let Ingested { blob, md5, checksum, room, landed } =
-            self.ingest(purpose, &promised, net, source).await?;
+        let replaced_bytes = self.find(bucket, &key).await?.map_or(0, |current| current.size);
+        let body = self.ingest(bucket, &promised, replaced_bytes, source).await?;
+        let asker = Asker { bucket, origin: meta::Origin::default(), waits: true };
+        self.record(asker, key, headers, conditions, body, None).await
+    }
+
+    /// Makes a body that came in an object, under a number that was taken for it if there is one.
+    pub(crate) async fn record(
+        &self,
+        asker: Asker,
+        key: Key,
+        headers: ObjectHeaders,
+        conditions: WriteConditions,
+        body: Ingested,
+        version: Option<Version>,
+    ) -> Result<Written, StoreError> {
+        let Asker { bucket, origin, waits } = asker;
+        let Ingested { blob, md5, checksum, room, landed } = body;
         let id = blob.id;
         let draft = Draft {
-            blob: blob.id,
+            blob: id,
             inline: blob.is_inline(),
             size: blob.size,
             etag: ETag::single(md5),
@@ -47,16 +61,42 @@ impl Store {
             headers,
         };
         let work = move |txn: &mut meta::Txn<'_>| {
+            txn.caused_by(origin);
             txn.add_blob(blob);
-            let record = txn.write_object(bucket, &key, draft, &conditions)?;
+            let record = match version {
+                Some(version) => txn.write_version(bucket, &key, draft, &conditions, version)?,
+                None => txn.write_object(bucket, &key, draft, &conditions)?,
+            };
             txn.check_quota(Account::Bucket(bucket), &room)?;
             Ok(Written::of(&record))
         };
-        self.commit_landed(Order::Shared, id, landed, work).await
+        let written = match waits {
+            true => self.commit_landed(Order::Shared, id, landed, work).await,
+            false => self.commit_landed_alone(Order::Shared, id, landed, work).await,
+        }?;
+        self.0.verified.note(id);
+        Ok(written)
     }
 
     /// A commit that records what intents announced: if it fails, the bytes go to cleanup.
     pub(crate) async fn commit_landed<T, F>(
+        &self,
+        order: Order,
+        blob: BlobId,
+        landed: Landed,
+        work: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut meta::Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let answer = self.commit_landed_alone(order, blob, landed, work).await;
+        self.settle().await;
+        answer
+    }
+
+    /// Without waiting for mounts: see `commit_alone`.
+    pub(crate) async fn commit_landed_alone<T, F>(
         &self,
         order: Order,
         blob: BlobId,

@@ -67,7 +67,7 @@ impl Store {
             return Err(StoreError::TooLarge { size, max: self.limits().max_object_size_bytes });
         }
         let purpose =
-            Purpose { bucket: upload.bucket, key: &upload.key, headers: &begun.headers, part: Some(number) };
+            Purpose { bucket: upload.bucket, key: Some(&upload.key), headers: &begun.headers, part: Some(number) };
         let Ingested { blob, md5, checksum, room, landed } =
             self.ingest(purpose, &promised, promised.size, source).await?;
         let blob_id = blob.id;

@@ -70,7 +70,8 @@ fn lay(
         targets: vec![Target::new(EMBEDDED, Place::Inline)],
         inline: Some(bytes),
         unfinished: None,
-        wants_more: None,
+        wants_more: false,
+        named: None,
     });
     let draft = Draft {
         blob,

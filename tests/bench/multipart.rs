@@ -89,7 +89,8 @@ fn lay_blob(txn: &mut Txn<'_>, size: u64) -> Result<BlobId, MetaError> {
         targets: vec![Target::new(EMBEDDED, Place::File)],
         inline: None,
         unfinished: None,
-        wants_more: None,
+        wants_more: false,
+        named: None,
     });
     Ok(id)
 }
