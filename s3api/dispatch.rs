@@ -69,6 +69,7 @@ impl Face {
         let call = Call {
             store: &self.store,
             options,
+            buffers: &self.buffers,
             bucket,
             target: &target,
             query: &query,
@@ -99,6 +100,7 @@ impl Face {
         let post = ops::post_object::Post {
             store: &self.store,
             options,
+            buffers: &self.buffers,
             keys: &self.keys,
             target,
             headers: &head.headers,

@@ -75,6 +75,7 @@ codes! {
     RequestHeaderSectionTooLarge 400
     RequestTimeTooSkewed 403
     RequestTimeout 400
+    ServiceUnavailable 503
     SignatureDoesNotMatch 403
     ServiceUnavailable 503
     SlowDown 503
@@ -191,6 +192,10 @@ impl From<StoreError> for S3Error {
                 Err(other) => Self::new(C::IncompleteBody, "The request body terminated unexpectedly").because(other),
             },
             StoreError::Full => Self::new(C::InsufficientStorage, "There is no room left to store this object."),
+            StoreError::Fenced => Self::new(
+                C::ServiceUnavailable,
+                "The storage of this node has failed: it takes no writes until it is restarted. Reads go on.",
+            ),
             StoreError::Busy => Self::slow_down(),
             // Clients try again after it, which is right: another backend may take it by then.
             StoreError::Unavailable(_) => {

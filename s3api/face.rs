@@ -4,16 +4,19 @@ use store::Store;
 
 use crate::LiveOptions;
 use crate::auth::SigningKeys;
+use crate::buffers::Buffers;
 
 /// Give it to [`crate::serve`].
 pub struct Face {
     pub store: Store,
     pub options: LiveOptions,
     pub keys: SigningKeys,
+    pub(crate) buffers: Buffers,
 }
 
 impl Face {
     pub fn new(store: Store, options: LiveOptions) -> Self {
-        Self { store, options, keys: SigningKeys::default() }
+        let buffers = Buffers::new(options.current().max_buffer_bytes);
+        Self { store, options, keys: SigningKeys::default(), buffers }
     }
 }

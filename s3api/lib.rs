@@ -9,6 +9,7 @@
 pub mod audit;
 pub mod auth;
 pub mod body;
+mod buffers;
 mod conditions;
 mod connection;
 pub mod copy_source;
@@ -40,6 +41,7 @@ mod rfc2047;
 pub mod router;
 pub mod server;
 pub mod token;
+mod upload_id;
 pub mod xml;
 
 pub use audit::Audit;

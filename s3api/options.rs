@@ -114,6 +114,8 @@ pub struct Options {
     pub max_connections: usize,
     /// Above it: 503 SlowDown.
     pub max_requests_in_flight: usize,
+    /// For bodies under way, of all requests together: above it 503 SlowDown, after a moment.
+    pub max_buffer_bytes: usize,
     /// How long requests in flight may still run after the order to stop.
     pub shutdown_grace: Duration,
     /// Now, from outside, so that tests own the clock.

@@ -46,6 +46,7 @@ pub fn options() -> Options {
         min_body_bytes_per_second: 1,
         max_connections: 1,
         max_requests_in_flight: 1,
+        max_buffer_bytes: 64 << 20,
         shutdown_grace: Duration::from_secs(1),
         clock: || NOW,
     }

@@ -44,6 +44,7 @@ pub use usage::{Month, Traffic, split_key as split_usage_key};
 use parking_lot::{Mutex, RwLock};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use types::{BlobId, BucketId, BucketName, Key, Timestamp, UploadId};
 
@@ -97,6 +98,7 @@ pub struct Meta {
     sequence: Arc<Sequence>,
     listeners: Arc<RwLock<Vec<Arc<dyn Listener>>>>,
     inbox: Inbox,
+    fenced: Arc<AtomicBool>,
     committer: Mutex<Option<JoinHandle<()>>>,
     meter: Arc<usage::Meter>,
 }
@@ -129,12 +131,14 @@ impl Meta {
             Ok(true)
         })?;
         let (sender, inbox) = crossbeam::channel::unbounded();
+        let fenced = Arc::new(AtomicBool::new(false));
         let committer = Committer {
             engine: Arc::clone(&engine),
             ledger: Arc::clone(&ledger),
             sequence: Arc::clone(&sequence),
             listeners: Arc::clone(&listeners),
             inbox,
+            fenced: Arc::clone(&fenced),
         };
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
@@ -146,6 +150,7 @@ impl Meta {
             sequence,
             listeners,
             inbox: Inbox(sender),
+            fenced,
             committer: Mutex::new(Some(thread)),
             meter,
         })
@@ -185,6 +190,11 @@ impl Meta {
 
     pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
         self.listeners.write().retain(|kept| !Arc::ptr_eq(kept, listener));
+    }
+
+    /// Whether a batch has failed, so that no more are taken until the engine is opened anew.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
     }
 
     pub fn ledger(&self) -> &Arc<Ledger> {
@@ -483,7 +493,7 @@ fn open_sequence(engine: &dyn Engine) -> Result<Sequence, MetaError> {
     let record = engine.get(Table::System, Sequence::key())?;
     let sequence = Sequence::from_record(record.as_deref())
         .ok_or_else(|| MetaError::Damaged("the sequence's record".to_owned()))?;
-    let ceiling = sequence.ceiling.load(std::sync::atomic::Ordering::Relaxed) + Sequence::STEP;
+    let ceiling = sequence.ceiling.load(Ordering::Relaxed) + Sequence::STEP;
     engine.write(engine::Batch { writes: vec![Sequence::record(ceiling)], delete_ranges: Vec::new() })?;
     sequence.set_ceiling(ceiling);
     Ok(sequence)

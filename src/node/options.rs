@@ -5,7 +5,6 @@ use crate::process;
 use anyhow::Context as _;
 use s3api::{Bucket, Credential};
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{BackendSource, Opener, Store};
@@ -186,6 +185,7 @@ pub fn of_face(config: &Config, store: &Store) -> s3api::Options {
         min_body_bytes_per_second: s3.min_body_bytes_per_second,
         max_connections: max_connections(s3),
         max_requests_in_flight: s3.max_requests_in_flight,
+        max_buffer_bytes: s3.max_buffer_bytes,
         shutdown_grace: s3.shutdown_grace,
         clock: now,
     }
@@ -205,13 +205,13 @@ fn max_connections(s3: &S3) -> usize {
 }
 
 fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, HashMap<String, Credential>) {
-    let created = created(&config.data_dir);
     let mut buckets = HashMap::new();
     let mut credentials = HashMap::new();
     for configured in &config.buckets {
-        let id = store.bucket(&configured.name).expect("the store was opened with this bucket");
-        let bucket =
-            Arc::new(Bucket { name: configured.name.clone(), id, created, anonymous: configured.anonymous });
+        let name = configured.name.clone();
+        let found = store.bucket(&name).zip(store.bucket_created(&name));
+        let (id, created) = found.expect("the store was opened with this bucket");
+        let bucket = Arc::new(Bucket { name, id, created, anonymous: configured.anonymous });
         buckets.insert(configured.name.as_str().to_owned(), Arc::clone(&bucket));
         for credential in &configured.credentials {
             let granted = Credential {
@@ -224,12 +224,4 @@ fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, Has
         }
     }
     (buckets, credentials)
-}
-
-/// Buckets come from the configuration, which has no dates: they are as old as the node's data,
-/// where the file system says how old that is.
-fn created(data_dir: &Path) -> Timestamp {
-    let born = std::fs::metadata(data_dir).and_then(|about| about.created());
-    let since = born.ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-    since.map_or(Timestamp(0), |since| Timestamp::from_secs(since.as_secs()))
 }

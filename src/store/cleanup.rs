@@ -57,6 +57,15 @@ impl Store {
 
     /// Deletes what nobody refers to and nobody reads.
     pub async fn cleanup_pass(&self) -> Result<Progress, StoreError> {
+        let passed = self.pass().await;
+        if matches!(&passed, Err(error) if !matches!(error, StoreError::Fenced)) {
+            // Its work is still there.
+            self.0.bells.cleanup.notify_one();
+        }
+        passed
+    }
+
+    async fn pass(&self) -> Result<Progress, StoreError> {
         let now = self.now();
         let (doomed, found) = self.blocking(move |inner| look(inner, now)).await?;
         if doomed.is_empty() {
@@ -273,6 +282,10 @@ fn settle(txn: &mut Txn<'_>, doomed: Doomed, deleted: &Deleted, now: Timestamp) 
 
 /// What is to be deleted of unpinned, unreferenced blobs; also says how many tasks it saw.
 fn look(inner: &Inner, now: Timestamp) -> Result<(Vec<Doomed>, u64), StoreError> {
+    // A batch that failed may be on the disk all the same, with a reference to what looks unreferenced.
+    if inner.is_fenced() {
+        return Err(StoreError::Fenced);
+    }
     let mut queued = inner.meta.cleanups(now, None, PASS_BLOBS)?;
     let mut found = queued.len() as u64;
     let mut unpinned = inner.pins.unpinned(queued.clone());

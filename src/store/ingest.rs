@@ -25,7 +25,7 @@ use crate::{DigestMismatch, Promised, Source, Store, StoreError};
 pub const INLINE_MAX_BYTES: usize = 16 << 10;
 /// What is hashed and written at a time; a whole number of chunks.
 const WINDOW_BYTES: usize = 4 * CHUNK_BYTES as usize;
-/// Where the size is not known beforehand, room is taken in steps of this.
+/// Where the size is not known beforehand, room is taken in steps of this, while there is that much.
 const RESERVE_STEP_BYTES: u64 = 8 << 20;
 
 /// A body that has come in, verified and durable (or small and in memory), not yet recorded.
@@ -98,21 +98,21 @@ fn verify(
 }
 
 impl Store {
-    /// Takes a body in. `net_bytes` is what the bucket grows by if all goes well.
+    /// Takes a body in. `replaced_bytes` is what the bucket gives up in exchange if all goes well.
     pub(crate) async fn ingest<S: Source>(
         &self,
         purpose: Purpose<'_>,
         promised: &Promised,
-        net_bytes: Option<u64>,
+        replaced_bytes: u64,
         mut source: S,
     ) -> Result<Ingested, StoreError> {
-        if self.0.disk.is_full() {
-            return Err(StoreError::Full);
-        }
-        let (room, chosen) = self.choose(purpose.bucket, promised.size, net_bytes)?;
-        let max = self.limits().max_object_size_bytes;
-        let mut body = Incoming { bucket: purpose.bucket, size: 0, promised, max, room };
+        self.check_room()?;
+        let mut room = self.0.meta.ledger().reserve(&[]).map_err(out_of_room)?;
+        let (bucket, size) = (purpose.bucket, promised.size.unwrap_or(0));
+        let chosen = self.choose(bucket, size, size.saturating_sub(replaced_bytes), &mut room)?;
         let backends = chosen.backends();
+        let max = self.limits().max_object_size_bytes;
+        let mut body = Incoming { bucket, size: 0, promised, max, room, replaced_bytes, held_bytes: size };
         let mut window = BytesMut::new();
         while window.len() <= INLINE_MAX_BYTES {
             match body.next(&mut source, &backends).await? {
@@ -129,24 +129,20 @@ impl Store {
     fn choose(
         &self,
         bucket: BucketId,
-        size: Option<u64>,
-        net: Option<u64>,
-    ) -> Result<(Reservation, Chosen), StoreError> {
-        let size = size.unwrap_or(RESERVE_STEP_BYTES);
+        size: u64,
+        net_bytes: u64,
+        room: &mut Reservation,
+    ) -> Result<Chosen, StoreError> {
         let inner = &self.0;
         let policy = inner.policy(Some(bucket));
-        let of_bucket = (Account::Bucket(bucket), net.unwrap_or(size).min(size));
+        let of_bucket = (Account::Bucket(bucket), net_bytes);
         if inner.fleet.is_simple() {
-            let wanted = [of_bucket, (Account::Backend(EMBEDDED), size)];
-            let room = inner.meta.ledger().reserve(&wanted).map_err(out_of_room)?;
-            return Ok((
-                room,
-                Chosen { embedded: true, need: 1, copies: policy.copies(), ..Chosen::default() },
-            ));
+            room.grow_all(&[of_bucket, (Account::Backend(EMBEDDED), size)]).map_err(out_of_room)?;
+            let copies = policy.copies();
+            return Ok(Chosen { embedded: true, need: 1, copies, ..Chosen::default() });
         }
-        let mut room = inner.meta.ledger().reserve(&[of_bucket]).map_err(out_of_room)?;
-        let chosen = self.choose_backends(policy, size, &mut room)?;
-        Ok((room, chosen))
+        room.grow_all(&[of_bucket]).map_err(out_of_room)?;
+        self.choose_backends(policy, size, room)
     }
 
     fn choose_backends(
@@ -260,10 +256,7 @@ impl Store {
         if let (Some(noted), Some(file)) = (noted, file) {
             let claim = claimed(noted).await?;
             // The claim goes along: if the client leaves now, cleanup must come after the link, not before.
-            let publish = move |inner: &crate::Inner| {
-                inner.local.publish(id, &file)?;
-                Ok(claim)
-            };
+            let publish = move |inner: &crate::Inner| publish(inner, id, &file).map(|()| claim);
             embedded = Some(self.blocking(publish).await?);
         }
         let mut landed = match lanes.are_needed() {
@@ -344,6 +337,20 @@ fn complete(blob: &mut NewBlob, landed: &Landed, purpose: Purpose<'_>, copies: u
     }
 }
 
+fn publish(inner: &crate::Inner, id: BlobId, file: &backend::NewFile) -> Result<(), StoreError> {
+    let fenced_before = inner.is_fenced();
+    let published = inner.local.publish(id, file);
+    match published {
+        Err(error) if inner.is_fenced() => {
+            if !fenced_before {
+                tracing::error!(%error, "a sync failed: nothing more is written until a restart");
+            }
+            Err(StoreError::Fenced)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
 pub fn out_of_room(QuotaExceeded(account): QuotaExceeded) -> StoreError {
     match account {
         Account::Bucket(_) => StoreError::QuotaExceeded,
@@ -358,6 +365,9 @@ struct Incoming<'a> {
     promised: &'a Promised,
     max: u64,
     room: Reservation,
+    replaced_bytes: u64,
+    /// Of the body, what `room` is for.
+    held_bytes: u64,
 }
 
 impl Incoming<'_> {
@@ -368,18 +378,13 @@ impl Incoming<'_> {
         backends: &[BackendId],
     ) -> Result<Option<Bytes>, StoreError> {
         let Some(piece) = source.next().await.map_err(StoreError::Source)? else { return Ok(None) };
-        let before = self.size;
         self.size += piece.len() as u64;
         match self.promised.size {
             Some(promised) if self.size > promised => {
                 return Err(StoreError::SizeMismatch { promised, got: self.size });
             }
-            None if self.size.div_ceil(RESERVE_STEP_BYTES) > before.div_ceil(RESERVE_STEP_BYTES).max(1) => {
-                let more = piece.len() as u64 + RESERVE_STEP_BYTES;
-                self.room.grow(Account::Bucket(self.bucket), more).map_err(out_of_room)?;
-                for backend in backends {
-                    self.room.grow(Account::Backend(*backend), more).map_err(out_of_room)?;
-                }
+            None if self.size > self.held_bytes => {
+                self.make_room(self.size, RESERVE_STEP_BYTES, backends)?;
             }
             _ => {}
         }
@@ -387,6 +392,23 @@ impl Incoming<'_> {
             return Err(StoreError::TooLarge { size: self.size, max: self.max });
         }
         Ok(Some(piece))
+    }
+
+    /// Takes room for a body of `size` bytes; ahead of time by `ahead`, if there is that much.
+    fn make_room(&mut self, size: u64, ahead: u64, backends: &[BackendId]) -> Result<(), StoreError> {
+        let net = |size: u64| size.saturating_sub(self.replaced_bytes);
+        let wanted = |until: u64| {
+            let bucket = (Account::Bucket(self.bucket), net(until) - net(self.held_bytes));
+            let more = until - self.held_bytes;
+            let backends = backends.iter().map(|backend| (Account::Backend(*backend), more));
+            std::iter::once(bucket).chain(backends).collect::<Vec<_>>()
+        };
+        let (least, most) = (wanted(size), wanted(size + ahead));
+        self.held_bytes = match self.room.grow_all(&most) {
+            Ok(()) => size + ahead,
+            Err(_) => self.room.grow_all(&least).map(|()| size).map_err(out_of_room)?,
+        };
+        Ok(())
     }
 
     fn check_end(&self) -> Result<(), StoreError> {

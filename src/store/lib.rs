@@ -51,7 +51,7 @@ pub use breaker::Circuit;
 pub use disk::DiskRoom;
 pub use error::{DigestMismatch, SourceError, StoreError};
 pub use explain::{Explanation, PlacedBlob, PlacedReplica};
-pub use fsck::{Difference, FsckSummary, fsck};
+pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
 pub use locate::{Located, Piece, ReplicaAt};
@@ -174,6 +174,12 @@ struct Inner {
     _lock: std::fs::File,
 }
 
+impl Inner {
+    fn is_fenced(&self) -> bool {
+        self.local.is_fenced() || self.meta.is_fenced()
+    }
+}
+
 /// Ring when a queue gets work.
 #[derive(Default)]
 struct Bells {
@@ -244,6 +250,19 @@ impl Store {
 
     pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
         self.0.meta.unlisten(listener);
+    }
+
+    /// A sync has failed: nothing more is written until the store is opened anew.
+    pub fn is_fenced(&self) -> bool {
+        self.0.is_fenced()
+    }
+
+    pub(crate) fn check_room(&self) -> Result<(), StoreError> {
+        match self.is_fenced() {
+            true => Err(StoreError::Fenced),
+            false if self.0.disk.is_full() => Err(StoreError::Full),
+            false => Ok(()),
+        }
     }
 
     pub fn watch_disk(&self) {

@@ -1,6 +1,6 @@
 //! What may change while the store is open: buckets, quotas, limits.
 
-use meta::Account;
+use meta::{Account, BucketRecord};
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ pub struct Settings {
 
 /// The settings in force.
 pub(crate) struct InForce {
-    buckets: RwLock<HashMap<BucketName, BucketId>>,
+    pub(crate) buckets: RwLock<HashMap<BucketName, BucketRecord>>,
     policies: RwLock<HashMap<BucketId, Policy>>,
     max_object_size_bytes: AtomicU64,
     multipart_expiry_ms: AtomicU64,
@@ -52,7 +52,7 @@ impl InForce {
             let record = meta.bucket(&bucket.name, now)?;
             meta.ledger().set_quota(Account::Bucket(record.id), bucket.quota);
             self.policies.write().insert(record.id, bucket.policy);
-            self.buckets.write().insert(bucket.name.clone(), record.id);
+            self.buckets.write().insert(bucket.name.clone(), record);
         }
         Ok(())
     }
@@ -69,7 +69,7 @@ impl InForce {
 
     pub(crate) fn bucket_name(&self, bucket: BucketId) -> Option<BucketName> {
         let buckets = self.buckets.read();
-        buckets.iter().find(|(_, id)| **id == bucket).map(|(name, _)| name.clone())
+        buckets.iter().find(|(_, record)| record.id == bucket).map(|(name, _)| name.clone())
     }
 }
 
@@ -93,7 +93,12 @@ impl Store {
     }
 
     pub fn bucket(&self, name: &BucketName) -> Option<BucketId> {
-        self.0.settings.buckets.read().get(name).copied()
+        self.0.settings.buckets.read().get(name).map(|record| record.id)
+    }
+
+    /// When the bucket was first configured here.
+    pub fn bucket_created(&self, name: &BucketName) -> Option<Timestamp> {
+        self.0.settings.buckets.read().get(name).map(|record| record.created)
     }
 
     pub fn limits(&self) -> Limits {

@@ -31,9 +31,7 @@ fn stored(number: u16, part: &PartRecord) -> StoredPart {
 
 impl Store {
     pub async fn create_upload(&self, request: CreateUpload) -> Result<UploadId, StoreError> {
-        if self.0.disk.is_full() {
-            return Err(StoreError::Full);
-        }
+        self.check_room()?;
         let secret = getrandom::u64().map_err(|error| StoreError::Storage(error.to_string()))?;
         let id = UploadId { sequence: self.0.meta.next_id()?, secret };
         let CreateUpload { bucket, key, headers, checksum } = request;
@@ -69,7 +67,7 @@ impl Store {
         let purpose =
             Purpose { bucket: upload.bucket, key: Some(&upload.key), headers: &begun.headers, part: Some(number) };
         let Ingested { blob, md5, checksum, room, landed } =
-            self.ingest(purpose, &promised, promised.size, source).await?;
+            self.ingest(purpose, &promised, 0, source).await?;
         let blob_id = blob.id;
         let part = PartRecord {
             blob: blob.id,

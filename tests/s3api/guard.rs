@@ -116,6 +116,7 @@ fn options() -> Options {
         min_body_bytes_per_second: 1024,
         max_connections: 100,
         max_requests_in_flight: 100,
+        max_buffer_bytes: 64 << 20,
         shutdown_grace: Duration::from_secs(5),
         clock: || Timestamp::from_secs(1_700_000_000),
     }

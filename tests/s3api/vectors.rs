@@ -124,6 +124,7 @@ impl Vector<'_> {
             min_body_bytes_per_second: 1,
             max_connections: 1,
             max_requests_in_flight: 1,
+            max_buffer_bytes: 64 << 20,
             shutdown_grace: second,
             clock: || Timestamp(0),
         }
