@@ -16,7 +16,7 @@ mod reader;
 mod s3;
 mod secret;
 
-pub use backends::{Backend, Kind, Provider};
+pub use backends::{Backend, Kind, Monthly, Provider};
 pub use buckets::{Bucket, Credential, Origin, check_access_key_id};
 pub use changes::Change;
 pub use difference::{Difference, Settings};

@@ -64,8 +64,12 @@ impl Store {
         if let Some(size) = promised.size.filter(|size| *size > self.limits().max_object_size_bytes) {
             return Err(StoreError::TooLarge { size, max: self.limits().max_object_size_bytes });
         }
-        let purpose =
-            Purpose { bucket: upload.bucket, key: Some(&upload.key), headers: &begun.headers, part: Some(number) };
+        let purpose = Purpose {
+            bucket: upload.bucket,
+            key: Some(&upload.key),
+            headers: &begun.headers,
+            part: Some(number),
+        };
         let Ingested { blob, md5, checksum, room, landed } =
             self.ingest(purpose, &promised, 0, source).await?;
         let blob_id = blob.id;

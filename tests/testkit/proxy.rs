@@ -412,16 +412,23 @@ struct Passing {
     inner: Incoming,
     plan: Plan,
     passed: u64,
+    /// Of a piece that goes on in smaller ones.
+    rest: Bytes,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Passing {
     fn new(inner: Incoming, plan: Plan) -> Self {
-        Self { inner, plan, passed: 0, pause: None }
+        Self { inner, plan, passed: 0, rest: Bytes::new(), pause: None }
     }
 
     /// What goes on of a piece; `None` for nothing more.
-    fn change(&mut self, piece: Bytes) -> Bytes {
+    fn change(&mut self, mut piece: Bytes) -> Bytes {
+        if let Plan::Slow(rate) = self.plan {
+            // Twenty pieces a second: slow, but steady.
+            let most = usize::try_from(rate / 20).unwrap_or(usize::MAX).max(1);
+            self.rest = piece.split_off(most.min(piece.len()));
+        }
         let (start, len) = (self.passed, piece.len() as u64);
         self.passed += len;
         match self.plan {
@@ -462,6 +469,10 @@ impl Body for Passing {
             }
             Plan::Stall(at) if self.passed >= at => return Poll::Pending,
             _ => {}
+        }
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            return Poll::Ready(Some(Ok(Frame::data(self.change(rest)))));
         }
         let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(context)) else {
             return Poll::Ready(None);

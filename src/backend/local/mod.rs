@@ -70,6 +70,28 @@ impl Local {
         self.tree.get(&self.tree.location(id))
     }
 
+    /// Whether a sync has failed since the start: then nothing is written or deleted any more.
+    pub fn is_fenced(&self) -> bool {
+        self.tree.is_fenced()
+    }
+
+    /// Moves a file that nobody knows to `set-aside` beside the blobs, for a person to look at.
+    pub fn set_aside(&self, file: Result<BlobId, &Path>) -> io::Result<PathBuf> {
+        let file = file.map_or_else(Path::to_owned, |id| self.path(id));
+        let attic = self.tree.path().with_file_name("set-aside");
+        std::fs::create_dir_all(&attic)?;
+        let name = file.file_name().ok_or_else(|| io::Error::other("a file without a name"))?;
+        let target = attic.join(name);
+        if target.exists() {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        std::fs::rename(&file, &target)?;
+        for directory in [Some(attic.as_path()), file.parent()].into_iter().flatten() {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(target)
+    }
+
     /// Deletes files durably; one that is not there is deleted already.
     pub fn remove(&self, ids: &[BlobId]) -> io::Result<()> {
         let locations: Vec<_> = ids.iter().map(|id| self.tree.location(*id)).collect();

@@ -34,8 +34,7 @@ pub struct Tree {
     below: &'static str,
     sync: SyncRule,
     unnamed: bool,
-    /// A sync failed. What the kernel still holds may never reach the disk, and a second sync would
-    /// not say so (fsync(2), "EIO"): nothing new is written here until the node starts anew.
+    /// A sync failed: see `is_fenced`.
     fenced: AtomicBool,
     pub(crate) meter: Arc<Meter>,
 }
@@ -58,8 +57,9 @@ impl Tree {
         for shard in 0..SHARDS {
             make_dir(&tree.root, &format!("{below}{shard:02x}"))?;
         }
-        tree.sync_dir(below.trim_end_matches('/'))?;
-        tree.sync_dir("")?;
+        // Once, whatever the rule says.
+        tree.open_dir(below.trim_end_matches('/'))?.sync_all()?;
+        tree.open_dir("")?.sync_all()?;
         Ok(tree)
     }
 
@@ -92,9 +92,7 @@ impl Tree {
     }
 
     pub fn create(&self, location: &Location) -> io::Result<NewFile> {
-        if self.fenced.load(Ordering::Relaxed) {
-            return Err(io::Error::other("a sync has failed here: nothing more is written until a restart"));
-        }
+        self.check_fence()?;
         let mode = Mode::RUSR | Mode::WUSR;
         if self.unnamed {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -109,8 +107,9 @@ impl Tree {
 
     /// Makes the file's bytes and its name durable. Before this is called, an intent must be too.
     pub fn publish(&self, location: &Location, new: &NewFile) -> io::Result<()> {
+        self.check_fence()?;
         if self.sync.file {
-            self.fence_on_failure(new.file.sync_data())?;
+            self.synced(new.file.sync_data())?;
         }
         match &new.temporary {
             // linkat(2): an unnamed file is linked in through its entry in /proc.
@@ -120,10 +119,7 @@ impl Tree {
             }
             Some(temporary) => self.rename(temporary, location.as_str())?,
         }
-        if self.sync.directory {
-            self.fence_on_failure(self.sync_dir(folder(location.as_str())))?;
-        }
-        Ok(())
+        self.sync_dir(folder(location.as_str()))
     }
 
     pub fn get(&self, location: &Location) -> io::Result<StoredFile> {
@@ -131,27 +127,25 @@ impl Tree {
         Ok(StoredFile(self.open_beneath(location.as_str(), flags, Mode::empty())?))
     }
 
-    /// Deletes files durably, one result each; one that is not there is deleted already.
+    /// Deletes files durably, one result each. One that is not there is deleted already, but perhaps not
+    /// durably: its directory is synced all the same.
     pub fn remove(&self, locations: &[Location]) -> Vec<io::Result<()>> {
-        let mut touched = BTreeMap::new();
-        let mut results: Vec<_> = locations.iter().map(|l| self.unlink(l.as_str())).collect();
-        for (location, result) in locations.iter().zip(&results) {
-            if matches!(result, Ok(true)) {
-                touched.insert(folder(location.as_str()), Ok(()));
+        let mut synced = BTreeMap::new();
+        let mut results: Vec<_> = locations.iter().map(|location| self.unlink(location.as_str())).collect();
+        for (location, result) in locations.iter().zip(&mut results) {
+            if result.is_err() {
+                continue;
+            }
+            let folder = folder(location.as_str());
+            let outcome = synced.entry(folder).or_insert_with(|| self.sync_dir(folder));
+            match outcome {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    *result = Err(io::Error::new(error.kind(), error.to_string()));
+                }
+                _ => {}
             }
         }
-        for (folder, synced) in &mut touched {
-            if self.sync.directory {
-                *synced = self.sync_dir(folder);
-            }
-        }
-        let durable = |location: &Location| match touched.get(folder(location.as_str())) {
-            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
-            _ => Ok(()),
-        };
-        let removed =
-            |(location, result): (&Location, io::Result<bool>)| result.and_then(|_| durable(location));
-        locations.iter().zip(results.drain(..)).map(removed).collect()
+        results
     }
 
     /// Also what a write may have left under its temporary name.
@@ -168,17 +162,15 @@ impl Tree {
         Ok(about.f_bavail.saturating_mul(about.f_frsize))
     }
 
-    /// Whether it was there.
-    fn unlink(&self, location: &str) -> io::Result<bool> {
-        let (folder, name) = (folder(location), name(location));
-        let unlinked = match self.open_dir(folder) {
-            Ok(dir) => fs::unlinkat(dir, name, AtFlags::empty()).map_err(io::Error::from),
+    fn unlink(&self, location: &str) -> io::Result<()> {
+        self.check_fence()?;
+        let unlinked = match self.open_dir(folder(location)) {
+            Ok(dir) => fs::unlinkat(dir, name(location), AtFlags::empty()).map_err(io::Error::from),
             Err(error) => Err(error),
         };
         match unlinked {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            unlinked => unlinked,
         }
     }
 
@@ -204,18 +196,37 @@ impl Tree {
         self.open_beneath(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
     }
 
-    fn sync_dir(&self, folder: &str) -> io::Result<()> {
-        self.open_dir(folder)?.sync_all()
+    /// If the rule says so.
+    pub(super) fn sync_dir(&self, folder: &str) -> io::Result<()> {
+        match self.sync.directory {
+            true => self.synced(self.open_dir(folder)?.sync_all()),
+            false => Ok(()),
+        }
     }
 
-    fn fence_on_failure(&self, synced: io::Result<()>) -> io::Result<()> {
-        if let Err(error) = &synced
+    /// Whether a sync has failed since the start. The kernel forgets what it could not write and calls
+    /// the next sync a success, so nothing that is written from then on can be believed: new blobs and
+    /// deletions are refused until a restart. Reads go on.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
+    }
+
+    fn check_fence(&self) -> io::Result<()> {
+        match self.is_fenced() {
+            false => Ok(()),
+            true => Err(io::Error::other("a sync has failed; nothing is written here until a restart")),
+        }
+    }
+
+    /// A disk that is full says so honestly; every other failure of a sync is for good.
+    fn synced(&self, outcome: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = &outcome
             && !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         {
-            self.fenced.store(true, Ordering::Relaxed);
+            self.fenced.store(true, Ordering::Release);
             tracing::error!(path = %self.path.display(), %error, "a sync failed: nothing more is written here");
         }
-        synced
+        outcome
     }
 }
 

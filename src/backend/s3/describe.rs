@@ -1,8 +1,7 @@
 //! What S3 keeps beside a replica: the client's headers and metadata as its own, and our identity.
 //!
 //! S3 metadata travels in headers, is limited to 2 KB, and its values should be ASCII
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>). Other values are written as
-//! encoded words of RFC 2047, as AWS itself shows them.
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>). Other values are written in base64.
 
 use crate::{NewReplica, Pairs};
 use base64::Engine as _;
@@ -16,8 +15,8 @@ const HEADER: &str = "s3o-header-";
 const METADATA: &str = "s3o-meta-";
 /// Says that something was left out for want of room.
 const INCOMPLETE: (&str, &str) = ("s3o-incomplete", "1");
-const WORD_START: &str = "=?UTF-8?B?";
-const WORD_END: &str = "?=";
+/// Not an encoded word of RFC 2047: some servers decode those, and encode them anew in their own way.
+const ENCODED: &str = "utf-8;base64,";
 
 /// What a PUT is sent with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -118,15 +117,15 @@ fn is_plain(value: &str) -> bool {
 }
 
 fn encode(value: &str) -> String {
-    match is_plain(value) && !value.contains(WORD_START) {
+    let misread = value.starts_with(ENCODED) || value.contains("=?");
+    match is_plain(value) && !misread {
         true => value.to_owned(),
-        false => format!("{WORD_START}{}{WORD_END}", STANDARD.encode(value)),
+        false => format!("{ENCODED}{}", STANDARD.encode(value)),
     }
 }
 
 fn decode(value: &str) -> String {
-    let word = value.strip_prefix(WORD_START).and_then(|rest| rest.strip_suffix(WORD_END));
-    let bytes = word.and_then(|word| STANDARD.decode(word).ok());
+    let bytes = value.strip_prefix(ENCODED).and_then(|text| STANDARD.decode(text).ok());
     bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| value.to_owned())
 }
 
@@ -143,7 +142,12 @@ mod tests {
     fn what_is_put_on_comes_off_again() {
         let mut new = NewReplica::of(BlobId(1));
         new.headers = vec![pair("content-type", "text/plain"), pair("expires", "0")];
-        new.metadata = vec![pair("mtime", "1.5"), pair("s3o-x", " ü "), pair("word", "=?UTF-8?B?eA==?=")];
+        new.metadata = vec![
+            pair("mtime", "1.5"),
+            pair("s3o-x", " ü "),
+            pair("word", "=?UTF-8?B?eA==?="),
+            pair("x", "utf-8;base64,eA=="),
+        ];
         new.identity = vec![pair("key", "a/ü"), pair("empty", "")];
         let dress = Dress::of(&new);
         assert!(dress.metadata.iter().all(|(_, value)| is_plain(value)));

@@ -4,6 +4,8 @@
 use super::part::{self, Kept, Part};
 use super::{Inner, body, describe::Dress, remove};
 use crate::{Answer, BackendError, Fault, Location, NewReplica, Pairs, Result, Stored, Writer};
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
@@ -286,12 +288,25 @@ async fn create(inner: &Inner, location: &Location, new: &NewReplica) -> Result<
     let dress = Dress::of(new);
     let create = |_| {
         let call = inner.client.create_multipart_upload().bucket(inner.bucket()).key(location.as_str());
-        dressed!(call, &dress).send()
+        let call = dressed!(call, &dress).send();
+        async {
+            match call.await {
+                Ok(answer) => Ok(answer.upload_id),
+                Err(error) => upload_id_in(&error).map(Some).ok_or(error),
+            }
+        }
     };
-    let answer = inner.caller.call("CreateMultipartUpload", create).await?;
-    answer
-        .upload_id
-        .ok_or_else(|| BackendError::new(Fault::Unavailable, "CreateMultipartUpload: no upload id"))
+    let id = inner.caller.call("CreateMultipartUpload", create).await?;
+    id.ok_or_else(|| BackendError::new(Fault::Unavailable, "CreateMultipartUpload: no upload id"))
+}
+
+/// rclone names the answer's element otherwise than S3, and the SDK does not read it then.
+fn upload_id_in<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
+    let answer = error.raw_response().filter(|answer| answer.status().is_success())?;
+    let text = std::str::from_utf8(answer.body().bytes()?).ok()?;
+    let (_, rest) = text.split_once("<UploadId>")?;
+    let (id, _) = rest.split_once("</UploadId>")?;
+    Some(id.to_owned())
 }
 
 async fn put(inner: &Inner, location: &Location, dress: &Dress, bytes: Outgoing) -> Result<Sent> {

@@ -1,7 +1,7 @@
 //! `s3-orchestrator probe`: can this backend be used, and how fast is it?
 
 use super::{Global, Run, output, words};
-use crate::config::{self, Backend, Config, Kind};
+use crate::config::{Backend, Config, Kind, Monthly};
 use crate::{config_file, options, telemetry};
 use anyhow::Context as _;
 use backend::examine::{Examiner, Step, Verdict};
@@ -41,6 +41,8 @@ struct Outcome {
     calls: u64,
     bytes_sent: u64,
     bytes_received: u64,
+    /// Of which that was a part.
+    monthly_limits: Monthly,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,8 +59,7 @@ struct Finding {
 
 impl Run for ProbeArgs {
     fn run(&self, global: &Global) -> anyhow::Result<ExitCode> {
-        let file = config_file::existing(self.config.as_deref())?;
-        let config = config::load(&file, &config_file::environment)?.config;
+        let config = config_file::load(&config_file::in_use(self.config.as_deref())?)?;
         telemetry::init(global.log, &config.log)?;
         let chosen = choose(&config, &self.backend)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -137,6 +138,10 @@ fn outcome(chosen: &Backend, steps: Vec<Step>, usage: backend::Usage) -> Outcome
         calls: usage.calls,
         bytes_sent: usage.ingress_bytes,
         bytes_received: usage.egress_bytes,
+        monthly_limits: match &chosen.kind {
+            Kind::S3(provider) => provider.monthly,
+            _ => Monthly::default(),
+        },
     }
 }
 

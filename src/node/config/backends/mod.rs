@@ -7,7 +7,7 @@ use super::reader::{At, Reader, Section};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-pub use provider::Provider;
+pub use provider::{Monthly, Provider};
 
 const KINDS: &[&str] = &["embedded", "disk", "s3"];
 /// The keys that each kind has beside `name`, `kind` and `quota`.

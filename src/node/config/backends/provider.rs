@@ -3,6 +3,7 @@
 use super::super::reader::{At, Reader, Section};
 use super::super::secret::read_secret_of_provider;
 use s3api::Secret;
+use serde::Serialize;
 use std::time::Duration;
 
 const LAYOUTS: &[&str] = &["readable", "opaque"];
@@ -22,9 +23,15 @@ pub struct Provider {
     pub layout: backend::Layout,
     pub lacks: backend::Lacks,
     pub stall_timeout: Duration,
-    pub monthly_calls: Option<u64>,
-    pub monthly_egress_bytes: Option<u64>,
-    pub monthly_ingress_bytes: Option<u64>,
+    pub monthly: Monthly,
+}
+
+/// What a calendar month may cost; no limit where `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Monthly {
+    pub calls: Option<u64>,
+    pub egress_bytes: Option<u64>,
+    pub ingress_bytes: Option<u64>,
 }
 
 pub fn read<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<Provider> {
@@ -40,9 +47,11 @@ pub fn read<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<Provid
     let lacks = reader.words(section, "lacks", LACKS).unwrap_or_default();
     let path_style = reader.boolean(section, "path_style").unwrap_or(false);
     let stall_timeout = reader.duration(section, "stall_timeout").unwrap_or(STALL_TIMEOUT);
-    let monthly_calls = reader.count(section, "monthly_calls").and_then(|calls| u64::try_from(calls).ok());
-    let monthly_egress_bytes = reader.size(section, "monthly_egress");
-    let monthly_ingress_bytes = reader.size(section, "monthly_ingress");
+    let monthly = Monthly {
+        calls: reader.count(section, "monthly_calls").and_then(|calls| u64::try_from(calls).ok()),
+        egress_bytes: reader.size(section, "monthly_egress"),
+        ingress_bytes: reader.size(section, "monthly_ingress"),
+    };
     Some(Provider {
         endpoint: endpoint?,
         region,
@@ -53,9 +62,7 @@ pub fn read<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<Provid
         layout,
         lacks: lacking(&lacks),
         stall_timeout,
-        monthly_calls,
-        monthly_egress_bytes,
-        monthly_ingress_bytes,
+        monthly,
     })
 }
 
