@@ -103,9 +103,9 @@ fn of_backend(configured: &crate::config::Backend, sync: backend::SyncRule) -> s
     if let Kind::S3(provider) = &configured.kind {
         options.readable = matches!(provider.layout, backend::Layout::Readable);
         options.monthly = store::MonthlyLimits {
-            calls: provider.monthly_calls,
-            ingress_bytes: provider.monthly_ingress_bytes,
-            egress_bytes: provider.monthly_egress_bytes,
+            calls: provider.monthly.calls,
+            ingress_bytes: provider.monthly.ingress_bytes,
+            egress_bytes: provider.monthly.egress_bytes,
         };
     }
     options
