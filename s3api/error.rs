@@ -77,6 +77,7 @@ codes! {
     RequestTimeout 400
     ServiceUnavailable 503
     SignatureDoesNotMatch 403
+    ServiceUnavailable 503
     SlowDown 503
     UserKeyMustBeSpecified 400
     XAmzContentSHA256Mismatch 400
@@ -196,6 +197,10 @@ impl From<StoreError> for S3Error {
                 "The storage of this node has failed: it takes no writes until it is restarted. Reads go on.",
             ),
             StoreError::Busy => Self::slow_down(),
+            // Clients try again after it, which is right: another backend may take it by then.
+            StoreError::Unavailable(_) => {
+                Self::new(C::ServiceUnavailable, "Service is unable to handle request.").because(error)
+            }
             StoreError::Corrupt(_) | StoreError::Storage(_) => {
                 Self::new(C::InternalError, "We encountered an internal error. Please try again.").because(error)
             }

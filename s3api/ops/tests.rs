@@ -59,17 +59,12 @@ fn world() -> World {
         std::fs::write(dir.path().join(reserve), b"").unwrap();
     }
     let name = BucketName::new("own").unwrap();
-    let store = Store::open_dir(store::Options {
-        data_dir: dir.path().to_owned(),
-        durability: store::Durability::ProcessCrash,
-        buckets: vec![store::BucketOptions { name: name.clone(), quota: None }],
-        backend_quota: None,
-        max_object_size_bytes: 8 << 20,
-        multipart_expiry: Duration::from_secs(3600),
-        clock: || testing::NOW,
-        omitted_sync: None,
-    })
-    .unwrap();
+    let buckets = vec![store::BucketOptions::new(name.clone())];
+    let mut options = store::Options::new(dir.path().to_owned(), buckets, || testing::NOW);
+    options.durability = store::Durability::ProcessCrash;
+    options.max_object_size_bytes = 8 << 20;
+    options.multipart_expiry = Duration::from_secs(3600);
+    let store = Store::open_dir(options).unwrap();
     let id = store.bucket(&name).unwrap();
     let bucket = Arc::new(Bucket { name, id, created: Timestamp(0), anonymous: Anonymous::default() });
     World { store, bucket, options: testing::options(), buffers: Buffers::new(1 << 20), _dir: dir }

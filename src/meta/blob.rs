@@ -1,7 +1,7 @@
 //! The tables `blobs` and `inline`: immutable bytes, how often they are referenced, where they lie.
 
 use bytes::Bytes;
-use types::{BlobId, Checksum};
+use types::{BlobId, BucketId, Checksum, Key, Timestamp};
 
 use crate::codec::{DecodeError, Decoded, Reader, Writer};
 use crate::commit::Txn;
@@ -9,34 +9,17 @@ use crate::engine::Table;
 use crate::error::MetaError;
 use crate::keyspace;
 use crate::ledger::{Account, Delta};
-use crate::task::CleanupTask;
+use crate::replica::{Place, Replica, Target};
+use crate::task::{CleanupTask, CopyTask, Intent, TaskKind};
 
-const FORMAT: u8 = 1;
+/// 1 had neither bucket nor what is known of each replica.
+const FORMAT: u8 = 2;
+const INLINE_FORMAT: u8 = 1;
 const CONTENT_BYTES: u8 = 0;
 const CONTENT_PARTS: u8 = 1;
 
 /// Bytes of a blob that one checksum covers, and the unit of a verified read.
 pub const CHUNK_BYTES: u64 = 128 << 10;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BackendId(pub u16);
-
-/// The backend in the data directory.
-pub const EMBEDDED: BackendId = BackendId(0);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// A value in table `inline`, under the blob's id.
-    Inline,
-    /// A file of exactly the blob's bytes, named by the blob's id.
-    File,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Replica {
-    pub backend: BackendId,
-    pub place: Place,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobPart {
@@ -63,6 +46,9 @@ pub struct BlobRecord {
     pub size: u64,
     /// Objects, parts of uploads, and composite blobs that name this blob.
     pub references: u32,
+    /// Whose it is: the bucket says how many copies there should be. Unknown for blobs of the first
+    /// format until somebody looked.
+    pub bucket: Option<BucketId>,
     pub content: Content,
 }
 
@@ -71,14 +57,12 @@ impl BlobRecord {
         let mut w = Writer::new(FORMAT);
         w.varint(self.size);
         w.varint(u64::from(self.references));
+        w.varint(self.bucket.map_or(0, |bucket| u64::from(bucket.0)));
         match &self.content {
             Content::Bytes { replicas, sums } => {
                 w.u8(CONTENT_BYTES);
                 w.varint(replicas.len() as u64);
-                for replica in replicas {
-                    w.varint(u64::from(replica.backend.0));
-                    w.u8(place_code(replica.place));
-                }
+                replicas.iter().for_each(|replica| replica.write(&mut w));
                 w.varint(sums.len() as u64);
                 sums.iter().for_each(|sum| w.raw(&sum.to_le_bytes()));
             }
@@ -97,22 +81,51 @@ impl BlobRecord {
     }
 
     pub fn decode(value: &[u8]) -> Decoded<Self> {
-        let mut r = Reader::new(value, FORMAT)?;
+        let (format, mut r) = Reader::up_to(value, FORMAT)?;
         let (size, references) = (r.varint()?, r.number()?);
+        let bucket = if format == 1 { 0 } else { r.number()? };
         let content = match r.u8()? {
-            CONTENT_BYTES => decode_bytes(&mut r, size)?,
+            CONTENT_BYTES => decode_bytes(&mut r, size, format)?,
             CONTENT_PARTS => decode_parts(&mut r, size)?,
             _ => return Err(DecodeError("unknown content")),
         };
         r.end()?;
-        Ok(Self { size, references, content })
+        Ok(Self { size, references, bucket: (bucket > 0).then_some(BucketId(bucket)), content })
+    }
+
+    /// Empty for a blob that is made of others.
+    pub fn replicas(&self) -> &[Replica] {
+        match &self.content {
+            Content::Bytes { replicas, .. } => replicas,
+            Content::Parts(_) => &[],
+        }
+    }
+
+    pub fn replica_at(&self, target: &Target) -> Option<&Replica> {
+        self.replicas().iter().find(|replica| replica.is_at(target))
+    }
+
+    /// As if these were all of its replicas.
+    pub fn only(&mut self, kept: Vec<Replica>) {
+        if let Some(replicas) = self.replicas_mut() {
+            *replicas = kept;
+        }
+    }
+
+    pub(crate) fn replicas_mut(&mut self) -> Option<&mut Vec<Replica>> {
+        match &mut self.content {
+            Content::Bytes { replicas, .. } => Some(replicas),
+            Content::Parts(_) => None,
+        }
     }
 }
 
-fn decode_bytes(r: &mut Reader<'_>, size: u64) -> Decoded<Content> {
-    let replicas = (0..r.count()?)
-        .map(|_| Ok(Replica { backend: BackendId(r.number()?), place: place(r.u8()?)? }))
-        .collect::<Decoded<_>>()?;
+fn decode_bytes(r: &mut Reader<'_>, size: u64, format: u8) -> Decoded<Content> {
+    let replica = |r: &mut Reader<'_>| match format {
+        1 => Ok(Replica::new(Target::read(r)?, Timestamp(0))),
+        _ => Replica::read(r),
+    };
+    let replicas = (0..r.count()?).map(|_| replica(r)).collect::<Decoded<_>>()?;
     let sums = (0..r.count()?).map(|_| r.array().map(u32::from_le_bytes)).collect::<Decoded<Vec<_>>>()?;
     if sums.len() as u64 != size.div_ceil(CHUNK_BYTES) {
         return Err(DecodeError("a checksum for each chunk"));
@@ -139,40 +152,31 @@ fn decode_parts(r: &mut Reader<'_>, size: u64) -> Decoded<Content> {
     Ok(Content::Parts(parts))
 }
 
-pub(crate) fn place_code(place: Place) -> u8 {
-    match place {
-        Place::Inline => 0,
-        Place::File => 1,
-    }
-}
-
-pub(crate) fn place(code: u8) -> Decoded<Place> {
-    match code {
-        0 => Ok(Place::Inline),
-        1 => Ok(Place::File),
-        _ => Err(DecodeError("unknown place")),
-    }
-}
-
-/// Bytes that are durable at their place, or travel with the batch, and wait for a record.
+/// Bytes that are durable at their places, or travel with the batch, and wait for a record.
 #[derive(Debug, Clone)]
 pub struct NewBlob {
     pub id: BlobId,
+    pub bucket: BucketId,
     pub size: u64,
     pub sums: Vec<u32>,
-    pub place: NewPlace,
+    pub written: Timestamp,
+    /// Where they are durable. The embedded backend's inline place goes with `inline`.
+    pub targets: Vec<Target>,
+    pub inline: Option<Bytes>,
+    /// Writes of further replicas that go on; the rest of the intent ends with this commit.
+    pub unfinished: Option<Intent>,
+    /// There are to be more replicas than these; if none is being written, at once.
+    pub wants_more: bool,
+    /// The object's key, if it is known, for whoever makes them.
+    pub named: Option<Key>,
 }
 
-#[derive(Debug, Clone)]
-pub enum NewPlace {
-    Inline(Bytes),
-    /// Written and synced on this backend; the intent ends with this commit.
-    File(BackendId),
-}
+/// How long a replica that is being written may take before another one is begun in its place.
+const UNFINISHED_REST_MS: u64 = 60_000;
 
 impl NewBlob {
     pub fn is_inline(&self) -> bool {
-        matches!(self.place, NewPlace::Inline(_))
+        self.inline.is_some()
     }
 }
 
@@ -182,35 +186,46 @@ impl Txn<'_> {
         value.map(|bytes| BlobRecord::decode(&bytes)).transpose().map_err(MetaError::damaged(Table::Blobs))
     }
 
-    fn known_blob(&self, id: BlobId) -> Result<BlobRecord, MetaError> {
+    pub(crate) fn known_blob(&self, id: BlobId) -> Result<BlobRecord, MetaError> {
         self.blob(id)?.ok_or_else(|| MetaError::Damaged(format!("blob {id} is named but has no record")))
     }
 
-    fn put_blob(&mut self, id: BlobId, record: &BlobRecord) {
+    pub(crate) fn put_blob(&mut self, id: BlobId, record: &BlobRecord) {
         self.put(Table::Blobs, keyspace::blob(id).to_vec(), record.encode());
     }
 
     /// Records a blob with one reference, which the caller hands to an object or a part.
     pub fn add_blob(&mut self, new: NewBlob) {
-        let (backend, place) = match new.place {
-            NewPlace::Inline(bytes) => {
-                self.put(Table::Inline, keyspace::blob(new.id).to_vec(), encode_inline(&bytes, &new.sums));
-                (EMBEDDED, Place::Inline)
+        if let Some(bytes) = &new.inline {
+            self.put(Table::Inline, keyspace::blob(new.id).to_vec(), encode_inline(bytes, &new.sums));
+        }
+        match &new.unfinished {
+            Some(intent) => self.add_intent(new.id, intent),
+            None if new.targets.iter().any(|target| target.place != Place::Inline) => self.end_intent(new.id),
+            None => {}
+        }
+        for target in &new.targets {
+            self.charge(Account::Backend(target.backend), Delta::object(new.size));
+        }
+        if new.wants_more {
+            let mut task = CopyTask::new(TaskKind::Replicate, new.id, new.written);
+            task.named = new.named.map(|key| (new.bucket, key));
+            match new.unfinished {
+                None => self.queue_copies(&task),
+                Some(_) => self.defer_copies(&task, new.written.saturating_add_ms(UNFINISHED_REST_MS)),
             }
-            NewPlace::File(backend) => {
-                self.end_intent(new.id);
-                (backend, Place::File)
-            }
-        };
-        self.charge(Account::Backend(backend), Delta::object(new.size));
-        let content = Content::Bytes { replicas: vec![Replica { backend, place }], sums: new.sums };
-        self.put_blob(new.id, &BlobRecord { size: new.size, references: 1, content });
+        }
+        let replicas = new.targets.into_iter().map(|target| Replica::new(target, new.written)).collect();
+        let content = Content::Bytes { replicas, sums: new.sums };
+        let record = BlobRecord { size: new.size, references: 1, bucket: Some(new.bucket), content };
+        self.put_blob(new.id, &record);
     }
 
     /// Records a blob made of others, taking over the reference that the caller holds on each.
-    pub fn add_composite(&mut self, id: BlobId, parts: Vec<BlobPart>) {
+    pub fn add_composite(&mut self, id: BlobId, bucket: BucketId, parts: Vec<BlobPart>) {
         let size = parts.iter().map(|part| part.size).sum();
-        self.put_blob(id, &BlobRecord { size, references: 1, content: Content::Parts(parts) });
+        let content = Content::Parts(parts);
+        self.put_blob(id, &BlobRecord { size, references: 1, bucket: Some(bucket), content });
     }
 
     /// One reference more. A blob that waits for cleanup comes back: the caller holds a pin, and
@@ -234,49 +249,66 @@ impl Txn<'_> {
             .ok_or_else(|| MetaError::Damaged(format!("blob {id} is released once too often")))?;
         if record.references == 0 {
             self.account(&record, Delta::to_cleanup);
-            self.queue_cleanup(id, &CleanupTask::Blob);
+            self.queue_cleanup(0, id.0, &CleanupTask::Blob { blob: id, attempts: 0 });
         }
         self.put_blob(id, &record);
         Ok(())
     }
 
     fn account(&mut self, record: &BlobRecord, delta: fn(u64) -> Delta) {
-        if let Content::Bytes { replicas, .. } = &record.content {
-            for replica in replicas {
-                self.charge(Account::Backend(replica.backend), delta(record.size));
-            }
+        for replica in record.replicas() {
+            self.charge(Account::Backend(replica.backend), delta(record.size));
         }
     }
 
-    /// Forgets an unreferenced blob whose files are gone already. `false`: it is referenced again.
-    pub fn forget_blob(&mut self, id: BlobId) -> Result<bool, MetaError> {
-        let Some(record) = self.blob(id)? else { return Ok(true) };
+    /// Forgets those replicas of an unreferenced blob whose bytes are gone already, and the blob with
+    /// its last one.
+    pub fn forget_replicas(&mut self, id: BlobId, gone: &[Target]) -> Result<Forgotten, MetaError> {
+        let Some(mut record) = self.blob(id)? else { return Ok(Forgotten::Whole) };
         if record.references > 0 {
-            return Ok(false);
+            return Ok(Forgotten::Referenced);
         }
-        self.account(&record, Delta::gone);
-        match record.content {
-            Content::Bytes { replicas, .. } => {
-                if replicas.iter().any(|replica| replica.place == Place::Inline) {
+        let size = record.size;
+        for target in gone {
+            let Some(replicas) = record.replicas_mut() else { break };
+            let before = replicas.len();
+            replicas.retain(|replica| !replica.is_at(target));
+            if replicas.len() < before {
+                self.charge(Account::Backend(target.backend), Delta::gone(size));
+                if target.place == Place::Inline {
                     self.delete(Table::Inline, keyspace::blob(id).to_vec());
                 }
             }
-            Content::Parts(parts) => {
-                for part in parts {
-                    self.release_blob(part.blob)?;
-                }
+        }
+        if !record.replicas().is_empty() {
+            self.put_blob(id, &record);
+            return Ok(Forgotten::Partly);
+        }
+        if let Content::Parts(parts) = record.content {
+            for part in parts {
+                self.release_blob(part.blob)?;
             }
         }
         self.delete(Table::Blobs, keyspace::blob(id).to_vec());
-        Ok(true)
+        Ok(Forgotten::Whole)
     }
+}
+
+/// How far the cleanup of a blob came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    Whole,
+    /// Some backends still have it.
+    Partly,
+    /// Somebody refers to it again.
+    Referenced,
 }
 
 /// An inline value carries its checksum, so that a read needs no other record.
 fn encode_inline(bytes: &[u8], sums: &[u32]) -> Vec<u8> {
     let sum = sums.first().copied().unwrap_or_else(|| types::checksum::chunk_sum(&[]));
     let mut value = Vec::with_capacity(5 + bytes.len());
-    value.push(FORMAT);
+    value.push(INLINE_FORMAT);
     value.extend_from_slice(&sum.to_le_bytes());
     value.extend_from_slice(bytes);
     value
@@ -284,7 +316,7 @@ fn encode_inline(bytes: &[u8], sums: &[u32]) -> Vec<u8> {
 
 /// The bytes of an inline value, verified.
 pub fn decode_inline(value: Vec<u8>) -> Decoded<Bytes> {
-    let mut r = Reader::new(&value, FORMAT)?;
+    let mut r = Reader::new(&value, INLINE_FORMAT)?;
     let sum = r.array().map(u32::from_le_bytes)?;
     if types::checksum::chunk_sum(r.rest()) != sum {
         return Err(DecodeError("inline bytes fail their checksum"));

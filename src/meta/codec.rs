@@ -143,6 +143,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A value of any format up to `newest`, and which one it is.
+    pub fn up_to(value: &'a [u8], newest: u8) -> Decoded<(u8, Self)> {
+        match value.split_first() {
+            Some((found, rest)) if (1..=newest).contains(found) => Ok((*found, Self(rest))),
+            Some(_) => Err(DecodeError("unknown format")),
+            None => Err(DecodeError("empty value")),
+        }
+    }
+
     /// Nothing may be left: what we do not understand, we must not drop on rewrite.
     pub fn end(self) -> Decoded<()> {
         if self.0.is_empty() { Ok(()) } else { Err(DecodeError("trailing bytes")) }

@@ -44,6 +44,8 @@ pub trait Listener: Send + Sync {
     fn committed(&self, changes: &[Change]);
     /// Something was put on the cleanup queue.
     fn cleanup_queued(&self) {}
+    /// There is work on the copies of blobs.
+    fn copies_queued(&self) {}
 }
 
 /// How a commit stands to the others.
@@ -86,6 +88,7 @@ struct Group {
     charges: Vec<(Account, Delta)>,
     changes: Vec<Change>,
     cleanup_queued: bool,
+    copies_queued: bool,
     bytes: usize,
     waiting: Vec<Box<dyn Pending>>,
 }
@@ -129,7 +132,7 @@ impl Committer {
     }
 
     fn write(&self, group: &mut Group) {
-        let Group { writes, delete_ranges, charges, changes, cleanup_queued, waiting, .. } =
+        let Group { writes, delete_ranges, charges, changes, cleanup_queued, copies_queued, waiting, .. } =
             std::mem::take(group);
         let outcome = if writes.is_empty() && delete_ranges.is_empty() {
             Ok(())
@@ -137,7 +140,7 @@ impl Committer {
             self.write_batch(writes, delete_ranges, &charges)
         };
         match &outcome {
-            Ok(()) => self.tell(&changes, cleanup_queued),
+            Ok(()) => self.tell(&changes, cleanup_queued, copies_queued),
             Err(error) => {
                 // Once is enough: what follows the first failure says nothing new.
                 if *error != EngineError::Fenced {
@@ -189,13 +192,16 @@ impl Committer {
         written
     }
 
-    fn tell(&self, changes: &[Change], cleanup_queued: bool) {
+    fn tell(&self, changes: &[Change], cleanup_queued: bool, copies_queued: bool) {
         for listener in self.listeners.read().iter() {
             if !changes.is_empty() {
                 listener.committed(changes);
             }
             if cleanup_queued {
                 listener.cleanup_queued();
+            }
+            if copies_queued {
+                listener.copies_queued();
             }
         }
     }
@@ -290,6 +296,10 @@ impl<'a> Txn<'a> {
 
     pub(crate) fn wake_cleanup(&mut self) {
         self.group.cleanup_queued = true;
+    }
+
+    pub(crate) fn wake_copies(&mut self) {
+        self.group.copies_queued = true;
     }
 
     /// Refuses the commit if it takes an account over its quota; what `own` holds is about to be

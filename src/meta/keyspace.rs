@@ -102,6 +102,15 @@ pub fn task(kind: TaskKind, due_ms: u64, sequence: u64) -> [u8; 17] {
     bytes
 }
 
+/// The due time and the sequence in a task's key.
+pub fn split_task(key: &[u8]) -> Decoded<(u64, u64)> {
+    let bad = DecodeError("bad task key");
+    let bytes: &[u8; 17] = key.try_into().map_err(|_| bad)?;
+    let (due, sequence) = bytes.split_at(9);
+    let number = |b: &[u8]| b.try_into().map(u64::from_be_bytes).map_err(|_| bad);
+    Ok((number(due.get(1..).ok_or(bad)?)?, number(sequence)?))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use types::BucketId;
 
-use crate::blob::BackendId;
 use crate::codec::{DecodeError, Decoded, Reader, Writer};
+use crate::replica::BackendId;
 
 const FORMAT: u8 = 1;
 
@@ -148,6 +148,11 @@ impl Ledger {
         self.0.lock().entry(account).or_default().quota = quota;
     }
 
+    /// What counts against the quota: bytes there, bytes that wait for cleanup, bytes reserved.
+    pub fn occupied(&self, account: Account) -> u64 {
+        self.0.lock().get(&account).map_or(0, Entry::occupied)
+    }
+
     pub fn counters(&self, account: Account) -> Counters {
         self.0.lock().get(&account).map(|entry| entry.counters).unwrap_or_default()
     }
@@ -220,6 +225,25 @@ impl Reservation {
         entry.reserved += bytes;
         self.held.push((account, bytes));
         Ok(())
+    }
+
+    /// Gives one account's room back before the rest.
+    pub fn release(&mut self, account: Account) {
+        let mut accounts = self.ledger.0.lock();
+        let entry = accounts.entry(account).or_default();
+        self.held.retain(|(held, bytes)| {
+            if *held == account {
+                entry.reserved -= bytes;
+            }
+            *held != account
+        });
+    }
+
+    /// Moves one account's room to a reservation of its own.
+    pub fn split(&mut self, account: Account) -> Self {
+        let (moved, kept) = self.held.drain(..).partition(|(held, _)| *held == account);
+        self.held = kept;
+        Self { ledger: Arc::clone(&self.ledger), held: moved }
     }
 
     pub(crate) fn held(&self, account: Account) -> u64 {

@@ -10,22 +10,23 @@ pub mod blob;
 mod browse;
 pub mod codec;
 mod commit;
+mod copies;
 pub mod engine;
 mod error;
 pub mod keyspace;
 pub mod ledger;
 mod list;
 mod object;
+mod registry;
+mod replica;
 mod rocks;
 mod sequence;
 pub mod task;
 mod tree;
 pub mod upload;
+mod usage;
 
-pub use blob::{
-    BackendId, BlobPart, BlobRecord, CHUNK_BYTES, Content, EMBEDDED, NewBlob, NewPlace, Place, Replica,
-    decode_inline,
-};
+pub use blob::{BlobPart, BlobRecord, CHUNK_BYTES, Content, Forgotten, NewBlob, decode_inline};
 pub use browse::Child;
 pub use commit::{Change, Listener, Order, Origin, Txn};
 pub use engine::{Engine, EngineError, Table};
@@ -33,9 +34,12 @@ pub use error::MetaError;
 pub use ledger::{Account, Counters, Delta, Ledger, QuotaExceeded, Reservation};
 pub use list::{Item, Page, Start, UploadsQuery};
 pub use object::{Draft, ObjectRecord};
-pub use task::{CleanupTask, Intent, TaskKind};
+pub use registry::{BackendRecord, BackendState};
+pub use replica::{BackendId, EMBEDDED, Health, Place, Replica, Target};
+pub use task::{CleanupTask, CopyTask, Intent, Queued, SweepTask, TaskKind};
 pub use tree::NotMoved;
 pub use upload::{FinishedUpload, PartRecord, UploadRecord};
+pub use usage::{Month, Traffic, split_key as split_usage_key};
 
 use parking_lot::{Mutex, RwLock};
 use std::path::PathBuf;
@@ -49,10 +53,12 @@ use rocks::{Rocks, RocksOptions};
 use sequence::Sequence;
 
 /// Raised with every change that an older version would misread.
-const FORMAT_VERSION: u8 = 1;
+const FORMAT_VERSION: u8 = 2;
 const FORMAT_KEY: &[u8] = b"format";
 const BUCKET_PREFIX: &[u8] = b"bucket/";
 const BUCKET_FORMAT: u8 = 1;
+const NODE_KEY: &[u8] = b"node";
+const AUDIT_KEY: &[u8] = b"audit";
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -94,6 +100,7 @@ pub struct Meta {
     inbox: Inbox,
     fenced: Arc<AtomicBool>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    meter: Arc<usage::Meter>,
 }
 
 impl Meta {
@@ -108,9 +115,19 @@ impl Meta {
         let sequence = Arc::new(open_sequence(&*engine)?);
         let ledger = Arc::new(Ledger::default());
         let listeners = Arc::new(RwLock::new(Vec::new()));
+        let meter = Arc::new(usage::Meter::default());
         list::walk(&*engine, Table::Ledger, &[], None, |key, value| {
-            let account = Account::from_key(key).map_err(MetaError::damaged(Table::Ledger))?;
-            ledger.load(account, Counters::decode(value).map_err(MetaError::damaged(Table::Ledger))?);
+            let bad = MetaError::damaged(Table::Ledger);
+            match usage::split_key(key) {
+                Some(of) => {
+                    let (backend, month) = of.map_err(&bad)?;
+                    meter.load(backend, month, Traffic::decode(value).map_err(&bad)?);
+                }
+                None => {
+                    let account = Account::from_key(key).map_err(&bad)?;
+                    ledger.load(account, Counters::decode(value).map_err(&bad)?);
+                }
+            }
             Ok(true)
         })?;
         let (sender, inbox) = crossbeam::channel::unbounded();
@@ -135,6 +152,7 @@ impl Meta {
             inbox: Inbox(sender),
             fenced,
             committer: Mutex::new(Some(thread)),
+            meter,
         })
     }
 
@@ -185,6 +203,36 @@ impl Meta {
 
     pub fn next_id(&self) -> Result<u64, MetaError> {
         self.sequence.next().ok_or(MetaError::Closed)
+    }
+
+    /// What tells this node from every other one: made once, at random.
+    pub fn node_id(&self) -> Result<String, MetaError> {
+        if let Some(value) = self.engine.get(Table::System, NODE_KEY)? {
+            return String::from_utf8(value)
+                .map_err(|_| MetaError::Damaged("the node's identity".to_owned()));
+        }
+        let random =
+            || getrandom::u64().map_err(|error| MetaError::Engine(EngineError::Io(error.to_string())));
+        let id = format!("{:016x}{:016x}", random()?, random()?);
+        let made = id.clone();
+        self.commit_and_wait(Order::Shared, move |txn| {
+            txn.put(Table::System, NODE_KEY.to_vec(), made.into_bytes());
+            Ok::<(), MetaError>(())
+        })?;
+        Ok(id)
+    }
+
+    /// What the last walk over all blobs looked for; see [`Meta::note_audit`].
+    pub fn audited(&self) -> Result<Option<u64>, MetaError> {
+        let value = self.engine.get(Table::System, AUDIT_KEY)?;
+        Ok(value.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes))
+    }
+
+    pub fn note_audit(&self, of: u64) -> Result<(), MetaError> {
+        self.commit_and_wait(Order::Shared, move |txn| {
+            txn.put(Table::System, AUDIT_KEY.to_vec(), of.to_be_bytes().to_vec());
+            Ok(())
+        })
     }
 
     /// Finds a bucket's record, or makes one.
@@ -267,27 +315,88 @@ impl Meta {
         scan_parts(&*self.engine, id, after, max)
     }
 
-    /// Blobs on the cleanup queue, oldest first, behind `after`.
+    /// Cleanups that are due at `now`, oldest first, behind `after`.
     pub fn cleanups(
         &self,
-        after: Option<BlobId>,
+        now: Timestamp,
+        after: Option<&Queued<CleanupTask>>,
         max: usize,
-    ) -> Result<Vec<(BlobId, CleanupTask)>, MetaError> {
-        let from = keyspace::task(TaskKind::Cleanup, 0, after.map_or(0, |id| id.0.saturating_add(1)));
+    ) -> Result<Vec<Queued<CleanupTask>>, MetaError> {
+        let after = after.map(|queued| (queued.due, queued.sequence));
+        self.queued(TaskKind::Cleanup, now.0, after, max, CleanupTask::decode)
+    }
+
+    /// Work on copies, the most pressing first: `kind` is `Replicate` or `Excess`, or `Deferred` for
+    /// what is due again at `until`.
+    pub fn copy_tasks(
+        &self,
+        kind: TaskKind,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<Vec<Queued<CopyTask>>, MetaError> {
+        let until = if kind == TaskKind::Deferred { until.0 } else { u64::MAX };
+        self.queued(kind, until, None, max, |_, value| CopyTask::decode(value))
+    }
+
+    pub fn sweeps(&self, until: Timestamp, max: usize) -> Result<Vec<Queued<SweepTask>>, MetaError> {
+        self.queued(TaskKind::Sweep, until.0, None, max, |_, value| SweepTask::decode(value))
+    }
+
+    fn queued<T>(
+        &self,
+        kind: TaskKind,
+        until: u64,
+        after: Option<(u64, u64)>,
+        max: usize,
+        decode: impl Fn(u64, &[u8]) -> codec::Decoded<T>,
+    ) -> Result<Vec<Queued<T>>, MetaError> {
+        let (due, sequence) = after.map_or((0, 0), |(due, sequence)| (due, sequence.saturating_add(1)));
+        let (from, to) = (keyspace::task(kind, due, sequence), [kind as u8 + 1]);
         let mut found = Vec::new();
-        list::walk(
-            &*self.engine,
-            Table::Tasks,
-            &from,
-            Some(&[TaskKind::Cleanup as u8 + 1]),
-            |key, value| {
-                let id = keyspace::split_blob(key.get(9..).unwrap_or_default())
-                    .map_err(MetaError::damaged(Table::Tasks))?;
-                found.push((id, CleanupTask::decode(value).map_err(MetaError::damaged(Table::Tasks))?));
-                Ok(found.len() < max)
-            },
-        )?;
+        list::walk(&*self.engine, Table::Tasks, &from, Some(&to), |key, value| {
+            let bad = MetaError::damaged(Table::Tasks);
+            let (due, sequence) = keyspace::split_task(key).map_err(&bad)?;
+            if due > until || found.len() >= max {
+                return Ok(false);
+            }
+            found.push(Queued { due, sequence, task: decode(sequence, value).map_err(&bad)? });
+            Ok(true)
+        })?;
         Ok(found)
+    }
+
+    /// Blobs behind `after`, in order of their ids: a walk over all of them in steps.
+    pub fn blobs(&self, after: Option<BlobId>, max: usize) -> Result<Vec<(BlobId, BlobRecord)>, MetaError> {
+        let from = keyspace::blob(BlobId(after.map_or(0, |id| id.0.saturating_add(1))));
+        let mut found = Vec::new();
+        list::walk(&*self.engine, Table::Blobs, &from, None, |key, value| {
+            let bad = MetaError::damaged(Table::Blobs);
+            found.push((keyspace::split_blob(key).map_err(&bad)?, BlobRecord::decode(value).map_err(&bad)?));
+            Ok(found.len() < max)
+        })?;
+        Ok(found)
+    }
+
+    pub fn intent(&self, id: BlobId) -> Result<Option<Intent>, MetaError> {
+        let value = self.engine.get(Table::Intents, &keyspace::blob(id))?;
+        value.map(|bytes| Intent::decode(&bytes)).transpose().map_err(MetaError::damaged(Table::Intents))
+    }
+
+    /// Counts what a backend was asked for. Durable a little ahead of what is counted.
+    pub fn count_traffic(&self, backend: BackendId, month: Month, more: Traffic) {
+        let Some(ceiling) = self.meter.count(backend, month, more) else { return };
+        let meter = Arc::clone(&self.meter);
+        let raise = move |txn: &mut Txn<'_>| {
+            txn.put(Table::Ledger, usage::key(backend, month), ceiling.encode());
+            Ok(())
+        };
+        self.commit(Order::Shared, raise, move |done: Result<(), MetaError>| {
+            meter.raised(backend, month, done.ok().map(|()| ceiling));
+        });
+    }
+
+    pub fn traffic(&self, backend: BackendId, month: Month) -> Traffic {
+        self.meter.read(backend, month)
     }
 
     /// Uploads that began, or finished, at or before `until`.
@@ -338,6 +447,10 @@ impl Meta {
     /// Takes no more commits, finishes those handed in, and leaves no log to replay.
     pub fn close(&self) -> Result<(), MetaError> {
         self.stop();
+        let writes = self.meter.records();
+        if !writes.is_empty() {
+            self.engine.write(engine::Batch { writes, delete_ranges: Vec::new() })?;
+        }
         Ok(self.engine.flush()?)
     }
 
@@ -361,14 +474,19 @@ impl Drop for Meta {
 fn check_format(engine: &dyn Engine) -> Result<(), MetaError> {
     match engine.get(Table::System, FORMAT_KEY)?.as_deref() {
         Some([FORMAT_VERSION]) => Ok(()),
+        // Its records are read as they are, and written anew when they change. From here on an older
+        // version must keep away.
+        Some([1]) => write_format(engine),
         Some(other) => Err(MetaError::Damaged(format!(
             "the metadata has format {other:?}, this version reads {FORMAT_VERSION}: use the version that wrote it"
         ))),
-        None => {
-            let writes = vec![(Table::System, FORMAT_KEY.to_vec(), Some(vec![FORMAT_VERSION]))];
-            Ok(engine.write(engine::Batch { writes, delete_ranges: Vec::new() })?)
-        }
+        None => write_format(engine),
     }
+}
+
+fn write_format(engine: &dyn Engine) -> Result<(), MetaError> {
+    let writes = vec![(Table::System, FORMAT_KEY.to_vec(), Some(vec![FORMAT_VERSION]))];
+    Ok(engine.write(engine::Batch { writes, delete_ranges: Vec::new() })?)
 }
 
 fn open_sequence(engine: &dyn Engine) -> Result<Sequence, MetaError> {

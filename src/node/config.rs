@@ -46,8 +46,6 @@ pub struct Config {
     pub buckets: Vec<Bucket>,
     /// As configured; without any there is the embedded one.
     pub backends: Vec<Backend>,
-    /// Of the embedded backend.
-    pub backend_quota_bytes: Option<u64>,
     pub mounts: Vec<Mount>,
     pub log: Log,
     /// The file's own words, to be compared with those of another.
@@ -114,38 +112,14 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// The configuration of a node that runs.
 pub fn load(file: &Path, env: Env<'_>) -> Result<Loaded, LoadError> {
-    let (loaded, text) = load_text(file, env)?;
-    let mut problems = Problems::new(&text);
-    // The streaming core knows one backend for now.
-    for backend in loaded.config.backends.iter().filter(|b| !matches!(b.kind, Kind::Embedded)) {
-        let (kind, name) = (backend.kind.name(), &backend.name);
-        let message = format!(
-            "\"{name}\": objects cannot be kept in a backend of kind \"{kind}\" in this version \
-             (s3-orchestrator probe {name} can try it)"
-        );
-        problems.error(&(backend.offset..backend.offset), message);
-    }
-    match problems.any_error() {
-        true => Err(LoadError::Bad { file: file.to_owned(), problems: problems.into_sorted() }),
-        false => Ok(loaded),
-    }
-}
-
-/// The configuration, also of a node that could not use all of it.
-pub fn load_any(file: &Path, env: Env<'_>) -> Result<Loaded, LoadError> {
-    Ok(load_text(file, env)?.0)
-}
-
-fn load_text(file: &Path, env: Env<'_>) -> Result<(Loaded, String), LoadError> {
     let unreadable = |error| LoadError::Unreadable { file: file.to_owned(), error };
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
     let mode = std::fs::metadata(file).map_err(unreadable)?.permissions().mode();
     let dir = file.parent().unwrap_or(Path::new(""));
     let (config, problems) = parse(&text, file, dir, mode, env);
     match config {
-        Some(config) => Ok((Loaded { config, warnings: problems }, text)),
+        Some(config) => Ok(Loaded { config, warnings: problems }),
         None => Err(LoadError::Bad { file: file.to_owned(), problems }),
     }
 }
@@ -201,7 +175,6 @@ fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Conf
     later(reader, top);
     let data_dir = data_dir(reader, top);
     let backends = backends::read(reader, top, &data_dir);
-    let embedded = backends.iter().find(|backend| matches!(backend.kind, Kind::Embedded));
     let buckets = buckets::read(reader, top);
     let mounts = mounts::read(reader, top, &buckets);
     Config {
@@ -210,7 +183,6 @@ fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Conf
         durability: durability(reader, top),
         s3: s3.map(|section| s3::read(reader, &section)).unwrap_or_default(),
         buckets,
-        backend_quota_bytes: embedded.and_then(|backend| backend.quota_bytes),
         backends,
         mounts,
         log: log(reader, top),
@@ -303,7 +275,7 @@ quota = "50GB"
         assert_eq!(config.data_dir, Path::new("/var/lib/x"));
         assert_eq!(config.s3.max_object_size_bytes, 1 << 30);
         assert_eq!(config.s3.multipart_expiry, Duration::from_secs(86_400));
-        assert_eq!(config.backend_quota_bytes, Some(50_000_000_000));
+        assert_eq!(config.backends.first().unwrap().quota_bytes, Some(50_000_000_000));
         let bucket = config.buckets.first().unwrap();
         assert_eq!(bucket.quota_bytes, Some(100_000_000_000));
         assert!(bucket.anonymous.read && !bucket.anonymous.write);

@@ -43,13 +43,6 @@ pub fn load(file: &Path) -> anyhow::Result<Config> {
     Ok(loaded.config)
 }
 
-/// The same, also of a node that could not use all of it.
-pub fn load_any(file: &Path) -> anyhow::Result<Config> {
-    let loaded = config::load_any(file, &environment)?;
-    show(&loaded.warnings, file);
-    Ok(loaded.config)
-}
-
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

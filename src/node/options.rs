@@ -1,13 +1,13 @@
 //! From the configuration to the options of the rooms below.
 
-use crate::config::{Config, Durability, S3};
+use crate::config::{Config, Durability, Kind, S3};
 use crate::process;
 use anyhow::Context as _;
 use s3api::{Bucket, Credential};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::Store;
+use store::{BackendSource, Opener, Store};
 use types::Timestamp;
 
 /// Until a provider's address has answered.
@@ -27,6 +27,7 @@ pub fn of_store(config: &Config) -> store::Options {
     let bucket = |bucket: &crate::config::Bucket| store::BucketOptions {
         name: bucket.name.clone(),
         quota: bucket.quota_bytes,
+        policy: bucket.policy,
     };
     store::Options {
         data_dir: config.data_dir.clone(),
@@ -35,9 +36,10 @@ pub fn of_store(config: &Config) -> store::Options {
             Durability::ProcessCrash => store::Durability::ProcessCrash,
         },
         buckets: config.buckets.iter().map(bucket).collect(),
-        backend_quota: config.backend_quota_bytes,
+        backends: config.backends.iter().map(|backend| of_backend(backend, sync_rule(config))).collect(),
         max_object_size_bytes: config.s3.max_object_size_bytes,
         multipart_expiry: config.s3.multipart_expiry,
+        replace_after: store::REPLACE_AFTER,
         clock: now,
         omitted_sync: omitted_sync(),
     }
@@ -73,6 +75,66 @@ fn omitted_sync() -> Option<store::OmittedSync> {
     }
 }
 
+/// As the embedded backend does it.
+fn sync_rule(config: &Config) -> backend::SyncRule {
+    let durable = config.durability == Durability::PowerLoss;
+    let omitted = omitted_sync();
+    backend::SyncRule {
+        file: durable && omitted != Some(store::OmittedSync::File),
+        directory: durable && omitted != Some(store::OmittedSync::Directory),
+    }
+}
+
+fn of_backend(configured: &crate::config::Backend, sync: backend::SyncRule) -> store::BackendOptions {
+    let source = match &configured.kind {
+        Kind::Embedded => BackendSource::Embedded,
+        Kind::Disk { path } => {
+            let (path, name) = (path.clone(), configured.name.clone());
+            BackendSource::Other(Opener(Arc::new(move |before| open_disk(&path, &name, before, sync))))
+        }
+        Kind::S3(provider) => {
+            let provider = provider.clone();
+            BackendSource::Other(Opener(Arc::new(move |_| {
+                Ok(Arc::new(backend::S3::new(of_provider(&provider))) as Arc<dyn backend::Backend>)
+            })))
+        }
+    };
+    let mut options = store::BackendOptions::of(&configured.name, source).with_quota(configured.quota_bytes);
+    if let Kind::S3(provider) = &configured.kind {
+        options.readable = matches!(provider.layout, backend::Layout::Readable);
+        options.monthly = store::MonthlyLimits {
+            calls: provider.monthly.calls,
+            ingress_bytes: provider.monthly.ingress_bytes,
+            egress_bytes: provider.monthly.egress_bytes,
+        };
+    }
+    options
+}
+
+/// A disk that was used before may be missing at a start; one that is new must be there.
+fn open_disk(
+    path: &Path,
+    name: &str,
+    before: &store::Before,
+    sync: backend::SyncRule,
+) -> Result<Arc<dyn backend::Backend>, String> {
+    let disk = backend::Disk::new(backend::DiskOptions {
+        path: path.to_owned(),
+        node: before.node.clone(),
+        backend: name.to_owned(),
+        initialised: before.used,
+        sync,
+    });
+    match disk.attach() {
+        Ok(()) => {}
+        Err(error) if before.used => {
+            tracing::warn!(backend = name, path = %path.display(), %error, "the disk is missing");
+        }
+        Err(error) => return Err(error.to_string()),
+    }
+    Ok(Arc::new(disk))
+}
+
 pub fn of_provider(provider: &crate::config::Provider) -> backend::S3Options {
     backend::S3Options {
         endpoint: provider.endpoint.clone(),
@@ -102,9 +164,8 @@ pub fn random() -> u64 {
 
 /// The part of them that can change while the store is open.
 pub fn settings_of_store(config: &Config) -> store::Settings {
-    let store::Options { buckets, backend_quota, max_object_size_bytes, multipart_expiry, .. } =
-        of_store(config);
-    store::Settings { buckets, backend_quota, max_object_size_bytes, multipart_expiry }
+    let store::Options { buckets, backends, max_object_size_bytes, multipart_expiry, .. } = of_store(config);
+    store::Settings { buckets, backends, max_object_size_bytes, multipart_expiry }
 }
 
 pub fn of_face(config: &Config, store: &Store) -> s3api::Options {

@@ -44,5 +44,5 @@ pub fn buckets(node: &Node) -> Vec<Account> {
 }
 
 pub fn backends(node: &Node) -> Vec<Account> {
-    vec![Account::new("embedded", node.store.backend_usage())]
+    node.store.backends().iter().map(|status| Account::new(&status.name, status.usage)).collect()
 }

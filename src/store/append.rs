@@ -29,7 +29,8 @@ pub enum Appended {
 
 impl Store {
     pub async fn append(&self, append: Append, more: Arrived) -> Result<Appended, StoreError> {
-        let Ingested { blob, md5, checksum, room, claim } = more.0;
+        let Ingested { blob, md5, checksum, room, landed } = more.0;
+        let blob_id = blob.id;
         let (modified, waits) = (self.now(), append.asker.waits);
         let work = move |txn: &mut Txn<'_>| {
             let Append { asker, key, base, to_current, headers, version } = append;
@@ -49,7 +50,7 @@ impl Store {
             parts.push(BlobPart { number, blob: blob.id, size: blob.size, checksum: Some(checksum) });
             txn.add_blob(blob);
             let id = BlobId(txn.next_id()?);
-            txn.add_composite(id, parts);
+            txn.add_composite(id, bucket, parts);
             let draft = Draft { blob: id, inline: false, size, etag, modified, checksum: whole, headers };
             let record = txn.write_version(bucket, &key, draft, &WriteConditions::default(), version)?;
             txn.check_quota(Account::Bucket(bucket), &room)?;
@@ -57,8 +58,8 @@ impl Store {
             Ok((Written::of(&record), base))
         };
         let done = match waits {
-            true => self.commit_claimed(Order::Shared, claim, work).await,
-            false => self.commit_claimed_alone(Order::Shared, claim, work).await,
+            true => self.commit_landed(Order::Shared, blob_id, landed, work).await,
+            false => self.commit_landed_alone(Order::Shared, blob_id, landed, work).await,
         };
         match done {
             Ok((written, _pinned)) => Ok(Appended::Done(written)),

@@ -74,17 +74,9 @@ mod tests {
         std::fs::write(dir.join("ballast"), b"").unwrap();
         std::fs::write(dir.join("start-reserve"), b"").unwrap();
         let name = BucketName::new("bucket").unwrap();
-        Store::open_dir(Options {
-            data_dir: dir.to_owned(),
-            durability: Durability::ProcessCrash,
-            buckets: vec![BucketOptions { name, quota: None }],
-            backend_quota: None,
-            max_object_size_bytes: 1 << 20,
-            multipart_expiry: Duration::from_secs(3600),
-            clock: || Timestamp(1),
-            omitted_sync: None,
-        })
-        .unwrap()
+        let mut options = Options::new(dir.to_owned(), vec![BucketOptions::new(name)], || Timestamp(1));
+        options.durability = Durability::ProcessCrash;
+        Store::open_dir(options).unwrap()
     }
 
     /// A commit that says when it is reached and goes on when it is told to.

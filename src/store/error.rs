@@ -41,6 +41,8 @@ pub enum StoreError {
     // The world's.
     /// No room on the disk.
     Full,
+    /// No backend could do it now; the text is for the log.
+    Unavailable(String),
     /// A sync has failed: nothing is written until a restart; reads go on.
     Fenced,
     /// Stopping, or too much is waiting: try again.
@@ -77,6 +79,7 @@ impl fmt::Display for StoreError {
             Self::InvalidRequest(why) => write!(f, "{why}"),
             Self::Source(error) => write!(f, "reading the body: {error}"),
             Self::Full => write!(f, "no space left"),
+            Self::Unavailable(what) => write!(f, "no backend could do it: {what}"),
             Self::Fenced => write!(f, "a sync has failed; nothing is written until a restart"),
             Self::Busy => write!(f, "busy"),
             Self::Corrupt(what) => write!(f, "stored bytes are damaged: {what}"),
@@ -97,6 +100,16 @@ impl From<meta::MetaError> for StoreError {
             meta::MetaError::Damaged(what) => Self::Corrupt(what),
             meta::MetaError::Closed => Self::Busy,
             other => Self::Storage(other.to_string()),
+        }
+    }
+}
+
+impl From<backend::BackendError> for StoreError {
+    fn from(error: backend::BackendError) -> Self {
+        match error.fault {
+            backend::Fault::Full => Self::Full,
+            backend::Fault::Absent | backend::Fault::Corrupt => Self::Corrupt(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
         }
     }
 }

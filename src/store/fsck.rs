@@ -2,15 +2,21 @@
 
 mod bytes;
 
+use backend::Location;
 use meta::{
     Account, BlobRecord, CleanupTask, Content, Counters, MetaError, ObjectRecord, PartRecord, Place, Table,
+    Target,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
-use types::BlobId;
+use types::{BlobId, Timestamp};
 
+use crate::fleet::Member;
 use crate::{Inner, Options, Store, StoreError};
+
+/// Of one page of a backend's listing.
+const LIST_PAGE: usize = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
@@ -49,6 +55,26 @@ pub enum Difference {
     ForeignFile(PathBuf),
     UnqueuedBlob {
         blob: BlobId,
+    },
+    /// As `MissingBytes`, `WrongSize` and `StrayFile`, on a backend beside the data directory.
+    MissingReplica {
+        blob: BlobId,
+        backend: String,
+    },
+    ReplicaSize {
+        blob: BlobId,
+        backend: String,
+        recorded: u64,
+        found: u64,
+    },
+    StrayReplica {
+        backend: String,
+        location: String,
+    },
+    /// A backend could not be looked at: what it has is not compared.
+    NotListed {
+        backend: String,
+        why: String,
     },
     Ledger {
         account: Account,
@@ -104,6 +130,16 @@ impl fmt::Display for Difference {
             Self::StrayFile { blob } => write!(f, "blob {blob}: a file that no record, intent or task names"),
             Self::StrayInline { blob } => write!(f, "blob {blob}: an inline value that no record names"),
             Self::ForeignFile(path) => write!(f, "{}: not a file of ours", path.display()),
+            Self::MissingReplica { blob, backend } => {
+                write!(f, "blob {blob}: its bytes on {backend} are missing")
+            }
+            Self::ReplicaSize { blob, backend, recorded, found } => {
+                write!(f, "blob {blob}: {recorded} bytes recorded, {found} found on {backend}")
+            }
+            Self::StrayReplica { backend, location } => {
+                write!(f, "{location} on {backend}: bytes that no record, intent or task names")
+            }
+            Self::NotListed { backend, why } => write!(f, "{backend} was not compared: {why}"),
             Self::UnqueuedBlob { blob } => {
                 write!(f, "blob {blob}: unreferenced, but not on the cleanup queue")
             }
@@ -133,7 +169,10 @@ struct Census {
     blobs: BTreeMap<BlobId, BlobRecord>,
     references: BTreeMap<BlobId, u32>,
     inline: BTreeSet<BlobId>,
-    queued: BTreeMap<BlobId, CleanupTask>,
+    /// Unreferenced blobs on the cleanup queue.
+    queued: BTreeSet<BlobId>,
+    /// Bytes that tasks and intents name, and no record.
+    named: BTreeSet<(BlobId, Target)>,
     accounts: BTreeMap<Account, Counters>,
     /// Of the right size; what they hold is another question.
     whole_files: Vec<BlobId>,
@@ -156,6 +195,7 @@ pub fn fsck(
     census.queue(inner)?;
     census.compare_blobs();
     census.compare_files(inner)?;
+    census.compare_backends(inner)?;
     if what.verify {
         census.verify(inner);
     }
@@ -252,13 +292,23 @@ impl Census {
     }
 
     fn queue(&mut self, inner: &Inner) -> Result<(), StoreError> {
-        self.queued = inner.meta.cleanups(None, usize::MAX)?.into_iter().collect();
-        self.summary.tasks = self.queued.len() as u64;
-        for task in self.queued.values() {
-            if let CleanupTask::Stray(intent) = task {
-                self.accounts.entry(Account::Backend(intent.backend)).or_default().awaiting_bytes +=
-                    intent.size;
+        let always = Timestamp(u64::MAX);
+        for queued in inner.meta.cleanups(always, None, usize::MAX)? {
+            self.summary.tasks += 1;
+            match queued.task {
+                CleanupTask::Blob { blob, .. } => drop(self.queued.insert(blob)),
+                CleanupTask::Stray { blob, target, size, .. } => {
+                    let account = self.accounts.entry(Account::Backend(target.backend)).or_default();
+                    account.awaiting_bytes += size;
+                    self.named.insert((blob, target));
+                }
             }
+        }
+        for queued in inner.meta.sweeps(always, usize::MAX)? {
+            self.named.insert((queued.task.blob, queued.task.target));
+        }
+        for (blob, intent) in inner.meta.intents()? {
+            self.named.extend(intent.targets.into_iter().map(|target| (blob, target)));
         }
         Ok(())
     }
@@ -280,11 +330,10 @@ impl Census {
                 let recorded = record.references;
                 self.found.push(Difference::References { blob: *id, recorded, counted });
             }
-            if counted == 0 && !self.queued.contains_key(id) {
+            if counted == 0 && !self.queued.contains(id) {
                 self.found.push(Difference::UnqueuedBlob { blob: *id });
             }
-            let Content::Bytes { replicas, .. } = &record.content else { continue };
-            for replica in replicas {
+            for replica in record.replicas() {
                 let account = self.accounts.entry(Account::Backend(replica.backend)).or_default();
                 if record.references > 0 {
                     account.bytes += record.size;
@@ -308,26 +357,110 @@ impl Census {
             Err(path) => self.found.push(Difference::ForeignFile(path)),
         })?;
         self.summary.files = sizes.len() as u64;
-        for (id, record) in self.blobs.iter().filter(|(_, record)| is_at(record, Place::File)) {
-            match sizes.remove(id) {
-                Some(size) if size == record.size => self.whole_files.push(*id),
+        for (id, record, location) in self.recorded_files(inner) {
+            let file = inner.local_file(&location);
+            match file.and_then(|file| sizes.remove(&file)) {
+                Some(size) if size == record.size => self.whole_files.push(id),
                 Some(found) => {
                     let (recorded, names) = (record.size, Names::default());
-                    self.found.push(Difference::WrongSize { blob: *id, recorded, found, names });
+                    self.found.push(Difference::WrongSize { blob: id, recorded, found, names });
                 }
                 // Cleanup deletes the file first and the record after it.
                 None if record.references == 0 => {}
-                None => self.found.push(Difference::MissingBytes { blob: *id, names: Names::default() }),
+                None => self.found.push(Difference::MissingBytes { blob: id, names: Names::default() }),
             }
         }
-        let strays = sizes.into_keys().filter(|id| !self.queued.contains_key(id));
+        let named = self.named.iter().filter(|(_, target)| target.backend == meta::EMBEDDED);
+        let embedded = inner.fleet.get(meta::EMBEDDED);
+        for (blob, target) in named {
+            let location = embedded.and_then(|member| member.location(*blob, &target.place));
+            if let Some(file) = location.and_then(|location| inner.local_file(&location)) {
+                sizes.remove(&file);
+            }
+        }
+        let strays = sizes.into_keys();
         self.found.extend(strays.map(|blob| Difference::StrayFile { blob }));
         Ok(())
     }
 
+    /// Replicas in files of the data directory.
+    fn recorded_files(&self, inner: &Inner) -> Vec<(BlobId, BlobRecord, Location)> {
+        let mut files = Vec::new();
+        for (id, record) in &self.blobs {
+            for replica in record.replicas().iter().filter(|r| r.backend == meta::EMBEDDED) {
+                let location = match &replica.place {
+                    Place::Inline => continue,
+                    Place::File => backend::Backend::locate(&*inner.local, *id, None),
+                    Place::Object(name) => Location::new(std::sync::Arc::clone(name)),
+                };
+                files.push((*id, record.clone(), location));
+            }
+        }
+        files
+    }
+
+    /// Lists every other backend and holds what it has against the records.
+    fn compare_backends(&mut self, inner: &Inner) -> Result<(), StoreError> {
+        let members = inner.fleet.members().iter().filter(|member| !member.is_embedded());
+        let members: Vec<_> = members.cloned().collect();
+        if members.is_empty() {
+            return Ok(());
+        }
+        // A runtime of its own, on a thread of its own: the caller may be inside of one.
+        let listed = std::thread::scope(|scope| {
+            let listing = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                Ok(members.iter().map(|member| runtime.block_on(list(member))).collect::<Vec<_>>())
+            });
+            listing.join().unwrap_or_else(|_| Err(StoreError::Storage("a listing panicked".to_owned())))
+        })?;
+        for (member, listed) in members.iter().zip(listed) {
+            match listed {
+                Ok(sizes) => self.compare_backend(member, sizes),
+                Err(error) => self
+                    .found
+                    .push(Difference::NotListed { backend: member.name.clone(), why: error.to_string() }),
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_backend(&mut self, member: &Member, mut sizes: BTreeMap<Location, u64>) {
+        let backend = || member.name.clone();
+        self.summary.files += sizes.len() as u64;
+        for (id, record) in &self.blobs {
+            for replica in record.replicas().iter().filter(|replica| replica.backend == member.id) {
+                let location = member.location(*id, &replica.place);
+                match location.and_then(|location| sizes.remove(&location)) {
+                    Some(size) if size == record.size => {}
+                    Some(found) => self.found.push(Difference::ReplicaSize {
+                        blob: *id,
+                        backend: backend(),
+                        recorded: record.size,
+                        found,
+                    }),
+                    None if record.references == 0 => {}
+                    None => self.found.push(Difference::MissingReplica { blob: *id, backend: backend() }),
+                }
+            }
+        }
+        for (blob, target) in self.named.iter().filter(|(_, target)| target.backend == member.id) {
+            if let Some(location) = member.location(*blob, &target.place) {
+                sizes.remove(&location);
+            }
+        }
+        let strays = sizes.into_keys().filter(is_ours).map(|location| Difference::StrayReplica {
+            backend: backend(),
+            location: location.as_str().to_owned(),
+        });
+        self.found.extend(strays);
+    }
+
     fn compare_ledger(&mut self, inner: &Inner) -> Result<(), StoreError> {
         inner.meta.walk(Table::Ledger, |key, _| {
-            if let Ok(account) = Account::from_key(key) {
+            if meta::split_usage_key(key).is_none()
+                && let Ok(account) = Account::from_key(key)
+            {
                 self.accounts.entry(account).or_default();
             }
             Ok(())
@@ -371,9 +504,37 @@ impl Census {
 
 fn cleanup(blob: BlobId) -> (Table, Vec<u8>, Option<Vec<u8>>) {
     let key = meta::keyspace::task(meta::TaskKind::Cleanup, 0, blob.0).to_vec();
-    (Table::Tasks, key, Some(CleanupTask::Blob.encode()))
+    (Table::Tasks, key, Some(CleanupTask::Blob { blob, attempts: 0 }.encode()))
 }
 
 fn is_at(record: &BlobRecord, place: Place) -> bool {
-    matches!(&record.content, Content::Bytes { replicas, .. } if replicas.iter().any(|r| r.place == place))
+    record.replicas().iter().any(|replica| replica.place == place)
+}
+
+/// Every name that we give ends with the number that makes it unique; others are somebody else's.
+fn is_ours(location: &Location) -> bool {
+    let name = location.as_str();
+    let number = name.len().checked_sub(16).and_then(|at| name.get(at..));
+    number.is_some_and(|number| u64::from_str_radix(number, 16).is_ok())
+}
+
+async fn list(member: &Member) -> Result<BTreeMap<Location, u64>, backend::BackendError> {
+    let mut sizes = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = member.backend.list("", after.as_ref(), LIST_PAGE).await?;
+        sizes.extend(page.found.into_iter().map(|found| (found.location, found.size)));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(sizes),
+        }
+    }
+}
+
+impl Inner {
+    /// The number in the name of a file of the data directory.
+    fn local_file(&self, location: &Location) -> Option<BlobId> {
+        let name = location.as_str().rsplit('/').next()?;
+        u64::from_str_radix(name, 16).ok().map(BlobId)
+    }
 }

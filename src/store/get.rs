@@ -1,17 +1,17 @@
 //! HeadObject and GetObject: a record, a pin, a stream of verified pieces.
 
 use bytes::Bytes;
-use meta::{BlobRecord, CHUNK_BYTES, Content, EngineError, MetaError};
+use meta::{BlobRecord, Content, EngineError, MetaError, Target};
 use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin as StdPin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::task::JoinHandle;
-use types::checksum::chunk_sum;
 use types::{BlobId, BucketId, ByteRange, Key};
 
 use crate::pins::Pin;
+use crate::replicas::{Blob, Chunk, Opened, Source, Trouble};
 use crate::{Inner, Object, ObjectPart, Store, StoreError};
 
 /// Chunks that one step reads: long enough that handing it to another thread costs little.
@@ -71,6 +71,8 @@ impl Store {
         }
         match inner.meta.inline_cached(object.blob) {
             Err(MetaError::Engine(EngineError::NotCached)) => Ok(None),
+            // Not there, or damaged: the blob's record knows of other replicas.
+            Ok(None) | Err(MetaError::Damaged(_)) => Ok(None),
             answer => {
                 let bytes = answer?.ok_or_else(|| lost(object.blob))?;
                 Ok(Some(OpenObject { store: self.clone(), object, pin, body: Body::Inline(bytes) }))
@@ -101,10 +103,14 @@ impl OpenObject {
     /// May wait for the disk.
     pub(crate) fn load(store: &Store, object: Object, pin: Pin) -> Result<Self, StoreError> {
         let meta = &store.0.meta;
-        let body = if object.inline {
-            Body::Inline(meta.inline(object.blob)?.ok_or_else(|| lost(object.blob))?)
-        } else {
-            Body::Stored(Arc::new(meta.blob(object.blob)?.ok_or_else(|| lost(object.blob))?))
+        let inline = if object.inline { meta.inline(object.blob) } else { Ok(None) };
+        let body = match inline {
+            Ok(Some(bytes)) => Body::Inline(bytes),
+            // The blob's record knows whether there are others.
+            Ok(None) | Err(MetaError::Damaged(_)) => {
+                Body::Stored(Arc::new(meta.blob(object.blob)?.ok_or_else(|| lost(object.blob))?))
+            }
+            Err(error) => return Err(error.into()),
         };
         Ok(Self { store: store.clone(), object, pin, body })
     }
@@ -134,7 +140,7 @@ impl OpenObject {
             }
             Body::Stored(record) => {
                 let segments = segments(self.object.blob, record, range);
-                (VecDeque::new(), Some(Cursor { store: Arc::clone(&self.store.0), segments, open: None }))
+                (VecDeque::new(), Some(Cursor::new(Arc::clone(&self.store.0), segments)))
             }
         };
         Reader { remaining: range.len(), ready, cursor, running: None, _pin: self.pin.clone() }
@@ -157,7 +163,7 @@ impl OpenObject {
         let mut pieces: Vec<Bytes> = ready.drain(..).collect();
         let Some(mut cursor) = cursor else { return Ok(pieces) };
         loop {
-            let more = cursor.step()?;
+            let more = cursor.step_now()?;
             if more.is_empty() {
                 return Ok(pieces);
             }
@@ -172,11 +178,13 @@ struct Segment {
     range: ByteRange,
     /// Known already for a blob that is not made of others.
     record: Option<Arc<BlobRecord>>,
+    /// A local step got nowhere.
+    remote: bool,
 }
 
 fn segments(blob: BlobId, record: &Arc<BlobRecord>, range: ByteRange) -> VecDeque<Segment> {
     let Content::Parts(parts) = &record.content else {
-        return VecDeque::from([Segment { blob, range, record: Some(Arc::clone(record)) }]);
+        return VecDeque::from([Segment { blob, range, record: Some(Arc::clone(record)), remote: false }]);
     };
     let mut start = 0;
     let mut found = VecDeque::new();
@@ -185,102 +193,178 @@ fn segments(blob: BlobId, record: &Arc<BlobRecord>, range: ByteRange) -> VecDequ
         let (from, to) = (range.start.max(start), range.end.min(end));
         if from < to {
             let range = ByteRange { start: from - start, end: to - start };
-            found.push_back(Segment { blob: part.blob, range, record: None });
+            found.push_back(Segment { blob: part.blob, range, record: None, remote: false });
         }
         start = end;
     }
     found
 }
 
-/// Where a read stands; moves to the thread that reads and back.
-struct Cursor {
+/// Where a read stands; moves to where the next step is done and back.
+pub(crate) struct Cursor {
     store: Arc<Inner>,
     segments: VecDeque<Segment>,
-    open: Option<OpenBlob>,
-}
-
-struct OpenBlob {
-    blob: BlobId,
-    size: u64,
-    record: Arc<BlobRecord>,
-    bytes: BlobBytes,
-}
-
-enum BlobBytes {
-    Inline(Bytes),
-    File(backend::StoredFile),
+    /// The blob of the first segment.
+    blob: Option<Blob>,
+    source: Option<Source>,
+    /// What did not give the chunk that is wanted now.
+    failed: Vec<(Target, Trouble)>,
 }
 
 impl Cursor {
-    /// The next few verified pieces; fewer than asked for only at the end.
-    fn step(&mut self) -> Result<Vec<Bytes>, StoreError> {
+    fn new(store: Arc<Inner>, segments: VecDeque<Segment>) -> Self {
+        Self { store, segments, blob: None, source: None, failed: Vec::new() }
+    }
+
+    /// Over one blob whose record is known.
+    pub(crate) fn over(store: Arc<Inner>, blob: BlobId, record: Arc<BlobRecord>) -> Self {
+        let range = ByteRange::whole(record.size);
+        Self::new(store, VecDeque::from([Segment { blob, range, record: Some(record), remote: false }]))
+    }
+
+    /// Passes over what is read already; `true` at the end.
+    pub(crate) fn is_done(&mut self) -> bool {
+        while self.segments.front().is_some_and(|segment| segment.range.is_empty()) {
+            self.segments.pop_front();
+            (self.blob, self.source) = (None, None);
+            self.failed.clear();
+        }
+        self.segments.is_empty()
+    }
+
+    /// Whether the next step needs a network, as far as it is known without looking.
+    fn is_remote(&self) -> bool {
+        match (&self.source, self.segments.front()) {
+            (Some(source), _) => matches!(source.opened, Opened::Stream(_)),
+            (None, Some(segment)) => segment.remote,
+            (None, None) => false,
+        }
+    }
+
+    /// May wait for the disk.
+    fn resolve(&mut self) -> Result<Option<Blob>, StoreError> {
+        let Some(segment) = self.segments.front() else { return Ok(None) };
+        if self.blob.is_none() {
+            let id = segment.blob;
+            let record = match &segment.record {
+                Some(record) => Arc::clone(record),
+                None => Arc::new(self.store.meta.blob(id)?.ok_or_else(|| lost(id))?),
+            };
+            if record.is_composite() {
+                return Err(StoreError::Corrupt(format!("blob {id} is a part made of parts")));
+            }
+            self.blob = Some(Blob { id, record, end: segment.range.end });
+        }
+        Ok(self.blob.clone())
+    }
+
+    /// The next few verified pieces from local replicas. Blocks. Fewer than asked for at the end, and
+    /// where a replica fails or is not local: [`Cursor::step`] goes on from there.
+    fn step_local(&mut self) -> Result<Vec<Bytes>, StoreError> {
         let mut pieces = Vec::with_capacity(STEP_CHUNKS);
-        while pieces.len() < STEP_CHUNKS {
-            let Some(segment) = self.segments.front_mut().filter(|s| !s.range.is_empty()) else {
-                if self.segments.pop_front().is_none() {
+        while pieces.len() < STEP_CHUNKS && !self.is_done() {
+            let (Some(blob), Some(chunk)) = (self.resolve()?, self.chunk()) else { break };
+            if !self.failed.is_empty() || !self.open_local(&blob) {
+                break;
+            }
+            let Some(source) = &self.source else { break };
+            match blob.read_local(source, chunk) {
+                Ok(Some(bytes)) => pieces.push(self.take(chunk, bytes)),
+                Ok(None) => break,
+                Err(trouble) => {
+                    let target = source.target.clone();
+                    self.give_up(&blob, target, trouble);
                     break;
                 }
-                self.open = None;
-                continue;
-            };
-            let opened = match self.open.take() {
-                Some(opened) => opened,
-                None => open_blob(&self.store, segment)?,
-            };
-            let piece = opened.read(segment.range)?;
-            segment.range.start += piece.len() as u64;
-            self.open = Some(opened);
-            pieces.push(piece);
+            }
         }
         Ok(pieces)
     }
-}
 
-fn open_blob(inner: &Inner, segment: &Segment) -> Result<OpenBlob, StoreError> {
-    let blob = segment.blob;
-    let record = match &segment.record {
-        Some(record) => Arc::clone(record),
-        None => Arc::new(inner.meta.blob(blob)?.ok_or_else(|| lost(blob))?),
-    };
-    let inline = match &record.content {
-        Content::Bytes { replicas, .. } => replicas.iter().any(|r| r.place == meta::Place::Inline),
-        Content::Parts(_) => return Err(StoreError::Corrupt(format!("blob {blob} is a part made of parts"))),
-    };
-    let bytes = if inline {
-        BlobBytes::Inline(inner.meta.inline(blob)?.ok_or_else(|| lost(blob))?)
-    } else {
-        BlobBytes::File(inner.local.get(blob)?)
-    };
-    Ok(OpenBlob { blob, size: record.size, record, bytes })
-}
-
-impl OpenBlob {
-    /// From the range's start to the end of its chunk, verified as a whole chunk.
-    fn read(&self, range: ByteRange) -> Result<Bytes, StoreError> {
-        let chunk = range.start / CHUNK_BYTES;
-        let (from, to) = (chunk * CHUNK_BYTES, ((chunk + 1) * CHUNK_BYTES).min(self.size));
-        let index = |at: u64| usize::try_from(at - from).expect("a chunk fits in memory");
-        let inside = index(range.start)..index(range.end.min(to));
-        match &self.bytes {
-            // Verified when it was fetched.
-            BlobBytes::Inline(bytes) => Ok(bytes.slice(inside)),
-            BlobBytes::File(file) => {
-                let mut buffer = vec![0; index(to)];
-                file.read_exact_at(&mut buffer, from)?;
-                self.verify(chunk, &buffer)?;
-                Ok(Bytes::from(buffer).slice(inside))
-            }
+    fn open_local(&mut self, blob: &Blob) -> bool {
+        if self.source.is_some() {
+            return true;
         }
+        let Some(target) = blob.best(&self.store, &self.failed, None) else { return false };
+        match blob.open_local(&self.store, &target) {
+            Ok(opened) => self.source = opened,
+            Err(trouble) => self.give_up(blob, target, trouble),
+        }
+        self.source.is_some()
     }
 
-    fn verify(&self, chunk: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        let Content::Bytes { sums, .. } = &self.record.content else { return Err(lost(self.blob)) };
-        let wanted = usize::try_from(chunk).ok().and_then(|chunk| sums.get(chunk));
-        if wanted == Some(&chunk_sum(bytes)) {
-            return Ok(());
+    fn give_up(&mut self, blob: &Blob, target: Target, trouble: Trouble) {
+        self.store.doubt(blob.id, &target, &trouble);
+        self.failed.push((target, trouble));
+        self.source = None;
+    }
+
+    fn chunk(&self) -> Option<Chunk> {
+        let (segment, blob) = (self.segments.front()?, self.blob.as_ref()?);
+        Some(Chunk::at(segment.range.start, blob.record.size))
+    }
+
+    /// The piece of a verified chunk that is wanted.
+    fn take(&mut self, chunk: Chunk, bytes: Bytes) -> Bytes {
+        self.failed.clear();
+        let Some(segment) = self.segments.front_mut() else { return Bytes::new() };
+        let index = |at: u64| usize::try_from(at - chunk.from).expect("a chunk fits in memory");
+        let piece = bytes.slice(index(segment.range.start)..index(segment.range.end.min(chunk.to)));
+        segment.range.start += piece.len() as u64;
+        piece
+    }
+
+    /// At least one verified piece, from wherever it can be had; none only at the end.
+    pub(crate) async fn step(&mut self) -> Result<Vec<Bytes>, StoreError> {
+        let mut pieces = Vec::with_capacity(STEP_CHUNKS);
+        while pieces.len() < STEP_CHUNKS && !self.is_done() {
+            let blob = match (&self.blob, self.segments.front().is_some_and(|s| s.record.is_some())) {
+                (Some(blob), _) => Some(blob.clone()),
+                (None, true) => self.resolve()?,
+                // A part whose record is still on the disk: not here.
+                (None, false) => break,
+            };
+            let (Some(blob), Some(chunk)) = (blob, self.chunk()) else { break };
+            let source = self.source.take();
+            let Some((source, bytes)) = blob.chunk(&self.store, source, chunk, &mut self.failed).await else {
+                let (_, trouble) = self.failed.pop().ok_or_else(|| lost(blob.id))?;
+                return Err(trouble.into_error(blob.id));
+            };
+            self.source = Some(source);
+            let local =
+                self.source.as_ref().is_some_and(|source| !matches!(source.opened, Opened::Stream(_)));
+            pieces.push(self.take(chunk, bytes));
+            if local {
+                // Cheaper on a thread that may block.
+                break;
+            }
         }
-        tracing::error!(blob = %self.blob, chunk, "stored bytes fail their checksum");
-        Err(StoreError::Corrupt(format!("chunk {chunk} of blob {} fails its checksum", self.blob)))
+        Ok(pieces)
+    }
+
+    /// As the steps of a reader, for callers on threads of their own.
+    pub(crate) fn step_now(&mut self) -> Result<Vec<Bytes>, StoreError> {
+        let runtime = self.store.runtime.clone();
+        while !self.is_done() {
+            let remote = self.is_remote() || !self.failed.is_empty();
+            let pieces = match (&runtime, remote) {
+                (Some(runtime), true) => runtime.block_on(self.step())?,
+                _ => self.step_local()?,
+            };
+            if !pieces.is_empty() {
+                return Ok(pieces);
+            }
+            self.note_remote();
+        }
+        Ok(Vec::new())
+    }
+
+    /// A local step that got nowhere has resolved what it could: from here on the other kind goes on.
+    fn note_remote(&mut self) {
+        if let (Some(segment), Some(blob)) = (self.segments.front_mut(), &self.blob) {
+            segment.record = Some(Arc::clone(&blob.record));
+            segment.remote = self.source.is_none();
+        }
     }
 }
 
@@ -321,8 +405,11 @@ impl Reader {
             let Poll::Ready(ended) = StdPin::new(step).poll(cx) else { return Poll::Pending };
             self.running = None;
             match ended {
-                Ok((cursor, Ok(pieces))) => {
-                    self.cursor = Some(cursor).filter(|_| !pieces.is_empty());
+                Ok((mut cursor, Ok(pieces))) => {
+                    if pieces.is_empty() {
+                        cursor.note_remote();
+                    }
+                    self.cursor = (!cursor.is_done()).then_some(cursor);
                     self.ready.extend(pieces);
                 }
                 Ok((_, Err(error))) => {
@@ -341,10 +428,16 @@ impl Reader {
         if self.ready.len() < READY_MAX
             && let Some(mut cursor) = self.cursor.take()
         {
-            self.running = Some(tokio::task::spawn_blocking(move || {
-                let pieces = cursor.step();
-                (cursor, pieces)
-            }));
+            self.running = Some(match cursor.is_remote() || !cursor.failed.is_empty() {
+                true => tokio::spawn(async move {
+                    let pieces = cursor.step().await;
+                    (cursor, pieces)
+                }),
+                false => tokio::task::spawn_blocking(move || {
+                    let pieces = cursor.step_local();
+                    (cursor, pieces)
+                }),
+            });
         }
     }
 }

@@ -5,7 +5,8 @@
 
 use bytes::{Bytes, BytesMut};
 use meta::{
-    Account, CHUNK_BYTES, EMBEDDED, Intent, NewBlob, NewPlace, Order, Place, QuotaExceeded, Reservation,
+    Account, BackendId, BlobRecord, CHUNK_BYTES, Content, EMBEDDED, Intent, NewBlob, Place, QuotaExceeded,
+    Replica, Reservation, Target,
 };
 use sha2::Digest as _;
 use std::sync::Arc;
@@ -13,7 +14,11 @@ use tokio::task::JoinHandle;
 use types::checksum::{Hasher, chunk_sum};
 use types::{Algorithm, BlobId, BucketId, Checksum};
 
+use crate::claim::claimed;
+use crate::lanes::{Chosen, Landed, Lanes};
 use crate::md5::Md5;
+use crate::placement::Policy;
+use crate::purpose::{Purpose, identity_of};
 use crate::{DigestMismatch, Promised, Source, Store, StoreError};
 
 /// Values up to this size lie in RocksDB: a file each costs more there (measured up to 16 KiB).
@@ -28,36 +33,9 @@ pub struct Ingested {
     pub blob: NewBlob,
     pub md5: [u8; 16],
     pub checksum: Checksum,
-    pub room: Arc<Reservation>,
+    pub room: Reservation,
     /// Give it to the commit; dropped without one, it sends the bytes to cleanup.
-    pub claim: Option<Claim>,
-}
-
-/// A durable intent that somebody must settle.
-pub struct Claim {
-    store: Store,
-    blob: BlobId,
-    intent: Intent,
-    settled: bool,
-}
-
-impl Claim {
-    pub fn settle(mut self) {
-        self.settled = true;
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if !self.settled {
-            let (blob, intent) = (self.blob, self.intent.clone());
-            let abandon = move |txn: &mut meta::Txn<'_>| {
-                txn.abandon_intent(blob, intent);
-                Ok(())
-            };
-            self.store.0.meta.commit(Order::Shared, abandon, |_: Result<(), StoreError>| {});
-        }
-    }
+    pub landed: Landed,
 }
 
 /// All digests of one body but MD5: together they are about as much work as MD5 alone, and are done
@@ -123,31 +101,89 @@ impl Store {
     /// Takes a body in. `replaced_bytes` is what the bucket gives up in exchange if all goes well.
     pub(crate) async fn ingest<S: Source>(
         &self,
-        bucket: BucketId,
+        purpose: Purpose<'_>,
         promised: &Promised,
         replaced_bytes: u64,
         mut source: S,
     ) -> Result<Ingested, StoreError> {
         self.check_room()?;
-        let room = self.0.meta.ledger().reserve(&[]).map_err(out_of_room)?;
+        let mut room = self.0.meta.ledger().reserve(&[]).map_err(out_of_room)?;
+        let (bucket, size) = (purpose.bucket, promised.size.unwrap_or(0));
+        let chosen = self.choose(bucket, size, size.saturating_sub(replaced_bytes), &mut room)?;
+        let backends = chosen.backends();
         let max = self.limits().max_object_size_bytes;
-        let mut body = Incoming { bucket, size: 0, promised, max, room, replaced_bytes, held_bytes: 0 };
-        body.make_room(promised.size.unwrap_or(0), 0)?;
+        let mut body = Incoming { bucket, size: 0, promised, max, room, replaced_bytes, held_bytes: size };
         let mut window = BytesMut::new();
         while window.len() <= INLINE_MAX_BYTES {
-            match body.next(&mut source).await? {
+            match body.next(&mut source, &backends).await? {
                 Some(piece) => window.extend_from_slice(&piece),
-                None => return self.ingest_inline(body, window.freeze(), source.trailer()),
+                None => {
+                    return self.ingest_small(purpose, body, window.freeze(), source.trailer(), chosen).await;
+                }
             }
         }
-        self.ingest_file(body, window, source).await
+        self.ingest_large(purpose, body, window, source, chosen).await
     }
 
-    fn ingest_inline(
+    /// Takes room in the bucket and on as many backends as there are to be copies.
+    fn choose(
         &self,
-        body: Incoming<'_>,
+        bucket: BucketId,
+        size: u64,
+        net_bytes: u64,
+        room: &mut Reservation,
+    ) -> Result<Chosen, StoreError> {
+        let inner = &self.0;
+        let policy = inner.policy(Some(bucket));
+        let of_bucket = (Account::Bucket(bucket), net_bytes);
+        if inner.fleet.is_simple() {
+            room.grow_all(&[of_bucket, (Account::Backend(EMBEDDED), size)]).map_err(out_of_room)?;
+            let copies = policy.copies();
+            return Ok(Chosen { embedded: true, need: 1, copies, ..Chosen::default() });
+        }
+        room.grow_all(&[of_bucket]).map_err(out_of_room)?;
+        self.choose_backends(policy, size, room)
+    }
+
+    fn choose_backends(
+        &self,
+        policy: Policy,
+        size: u64,
+        room: &mut Reservation,
+    ) -> Result<Chosen, StoreError> {
+        let inner = &self.0;
+        let (need, copies) = (policy.acknowledge(), policy.copies());
+        let mut chosen = Chosen { need, copies, ..Chosen::default() };
+        let mut full = false;
+        for member in inner.fleet.order(&inner.meta, policy.placement, size, self.now()) {
+            if chosen.count() == copies {
+                chosen.spare.push_back(member);
+            } else if !member.is_embedded() && !member.admits() {
+                continue;
+            } else if room.grow(Account::Backend(member.id), size).is_err() {
+                full = true;
+            } else if member.is_embedded() {
+                chosen.embedded = true;
+            } else {
+                chosen.others.push(member);
+            }
+        }
+        match chosen.count() {
+            found if found >= need => Ok(chosen),
+            _ if full => Err(StoreError::Full),
+            found => {
+                Err(StoreError::Unavailable(format!("{found} backends take writes now, {need} are needed")))
+            }
+        }
+    }
+
+    async fn ingest_small(
+        &self,
+        purpose: Purpose<'_>,
+        mut body: Incoming<'_>,
         bytes: Bytes,
         trailer: Option<Checksum>,
+        chosen: Chosen,
     ) -> Result<Ingested, StoreError> {
         body.check_end()?;
         let (mut md5, mut sums) = (Md5::new(), Sums::new(body.promised));
@@ -155,69 +191,149 @@ impl Store {
         sums.update(&bytes);
         let Verified { md5, checksum, chunks } = verify(md5.finish(), sums, body.promised, trailer)?;
         let id = BlobId(self.0.meta.next_id()?);
-        let blob = NewBlob { id, size: bytes.len() as u64, sums: chunks, place: NewPlace::Inline(bytes) };
-        Ok(Ingested { blob, md5, checksum, room: Arc::new(body.room), claim: None })
+        let mut blob = self.new_blob(id, purpose.bucket, body.size, chunks);
+        let (need, copies) = (chosen.need, chosen.copies);
+        let mut landed = Landed::default();
+        if chosen.embedded {
+            blob.inline = Some(bytes.clone());
+        }
+        if !chosen.others.is_empty() {
+            let mut lanes = Lanes::begin(self, purpose, id, Some(body.size), chosen);
+            lanes.feed(&bytes, &mut body.room).await?;
+            let last = identity_of(&blob, md5, &checksum);
+            landed = lanes.finish(&last, None, blob.is_inline(), &mut body.room).await?;
+        }
+        if landed.claims.len() + usize::from(blob.is_inline()) < need {
+            return Err(StoreError::Unavailable(format!("fewer than {need} backends took the bytes")));
+        }
+        complete(&mut blob, &landed, purpose, copies);
+        Ok(Ingested { blob, md5, checksum, room: body.room, landed })
     }
 
-    async fn ingest_file<S: Source>(
+    async fn ingest_large<S: Source>(
         &self,
+        purpose: Purpose<'_>,
         mut body: Incoming<'_>,
         mut window: BytesMut,
         mut source: S,
+        chosen: Chosen,
     ) -> Result<Ingested, StoreError> {
         let id = BlobId(self.0.meta.next_id()?);
-        let size = body.promised.size.unwrap_or(body.size);
-        let intent = Intent { backend: EMBEDDED, place: Place::File, size, since: self.now() };
-        // The note becomes durable while the body comes in; the file gets its name only after it.
-        let noted = self.note_intent(id, intent);
-        let file = Arc::new(self.blocking(move |inner| Ok(inner.local.create(id)?)).await?);
+        let (need, copies) = (chosen.need, chosen.copies);
+        let backends = chosen.backends();
+        let mut noted = None;
+        let mut file = None;
+        if chosen.embedded {
+            let size = body.promised.size.unwrap_or(body.size);
+            let (target, only) = (Target::new(EMBEDDED, Place::File), chosen.others.is_empty());
+            // The note becomes durable while the body comes in; the file gets its name only after it.
+            noted = Some(self.note_intent(id, target, size, only));
+            file = Some(Arc::new(self.blocking(move |inner| Ok(inner.local.create(id)?)).await?));
+        }
+        let mut lanes = Lanes::begin(self, purpose, id, body.promised.size, chosen);
         let mut pipeline = Pipeline::new(file, body.promised);
         loop {
             if window.len() >= WINDOW_BYTES {
                 let rest = window.split_off(WINDOW_BYTES);
-                pipeline.feed(std::mem::replace(&mut window, rest).freeze()).await?;
+                let full = std::mem::replace(&mut window, rest).freeze();
+                pipeline.feed(full.clone()).await?;
+                lanes.feed(&full, &mut body.room).await?;
                 continue;
             }
             window.reserve(WINDOW_BYTES - window.len());
-            match body.next(&mut source).await? {
+            match body.next(&mut source, &backends).await? {
                 Some(piece) => window.extend_from_slice(&piece),
                 None => break,
             }
         }
         body.check_end()?;
-        let (md5, sums, file) = pipeline.finish(window.freeze()).await?;
+        let last = window.freeze();
+        lanes.feed(&last, &mut body.room).await?;
+        let (md5, sums, file) = pipeline.finish(last).await?;
         let Verified { md5, checksum, chunks } = verify(md5.finish(), sums, body.promised, source.trailer())?;
-        let claim = noted.await.unwrap_or(Err(StoreError::Busy))?;
-        // The claim goes along: if the client leaves now, cleanup must come after the link, not before.
-        let publish = move |inner: &crate::Inner| publish(inner, id, &file).map(|()| claim);
-        let claim = self.blocking(publish).await?;
-        let blob = NewBlob { id, size: body.size, sums: chunks, place: NewPlace::File(EMBEDDED) };
-        Ok(Ingested { blob, md5, checksum, room: Arc::new(body.room), claim: Some(claim) })
+        let mut blob = self.new_blob(id, purpose.bucket, body.size, chunks);
+        let mut embedded = None;
+        if let (Some(noted), Some(file)) = (noted, file) {
+            let claim = claimed(noted).await?;
+            // The claim goes along: if the client leaves now, cleanup must come after the link, not before.
+            let publish = move |inner: &crate::Inner| publish(inner, id, &file).map(|()| claim);
+            embedded = Some(self.blocking(publish).await?);
+        }
+        let mut landed = match lanes.are_needed() {
+            true => {
+                let last = identity_of(&blob, md5, &checksum);
+                lanes.finish(&last, embedded, false, &mut body.room).await?
+            }
+            false => Landed { claims: embedded.into_iter().collect(), ..Landed::default() },
+        };
+        self.top_up(&blob, &mut landed, purpose, need, &mut body.room).await?;
+        complete(&mut blob, &landed, purpose, copies);
+        Ok(Ingested { blob, md5, checksum, room: body.room, landed })
     }
 
-    fn note_intent(
+    /// Lanes failed when there was no more to replay: what is durable is copied until the
+    /// acknowledgement has what it needs.
+    async fn top_up(
         &self,
-        id: BlobId,
-        intent: Intent,
-    ) -> tokio::sync::oneshot::Receiver<Result<Claim, StoreError>> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let claim = Claim { store: self.clone(), blob: id, intent: intent.clone(), settled: false };
-        let note = move |txn: &mut meta::Txn<'_>| {
-            txn.add_intent(id, &intent);
-            Ok(())
-        };
-        self.0.meta.commit(Order::Shared, note, move |noted: Result<(), StoreError>| {
-            let answer = match noted {
-                Ok(()) => Ok(claim),
-                Err(error) => {
-                    claim.settle();
-                    Err(error)
-                }
+        blob: &NewBlob,
+        landed: &mut Landed,
+        purpose: Purpose<'_>,
+        need: usize,
+        room: &mut Reservation,
+    ) -> Result<(), StoreError> {
+        let mut last = None;
+        while landed.claims.len() < need {
+            let Some(member) = landed.spare.pop_front() else {
+                let why = || StoreError::Unavailable(format!("fewer than {need} backends took the bytes"));
+                return Err(last.unwrap_or_else(why));
             };
-            // A receiver that is gone drops the claim, which sends the bytes to cleanup.
-            drop(sender.send(answer));
-        });
-        receiver
+            if !member.admits() || room.grow(Account::Backend(member.id), blob.size).is_err() {
+                continue;
+            }
+            let replicas = landed.targets().map(|target| Replica::new(target, blob.written)).collect();
+            let content = Content::Bytes { replicas, sums: blob.sums.clone() };
+            let record = BlobRecord { size: blob.size, references: 1, bucket: Some(blob.bucket), content };
+            let new = purpose.describe(&self.0, blob.id, Some(blob.size));
+            match self.transfer(blob.id, &Arc::new(record), &member, new).await {
+                Ok(claim) => landed.claims.push(claim),
+                Err(error) => {
+                    room.release(Account::Backend(member.id));
+                    last = Some(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn new_blob(&self, id: BlobId, bucket: BucketId, size: u64, sums: Vec<u32>) -> NewBlob {
+        NewBlob {
+            id,
+            bucket,
+            size,
+            sums,
+            written: self.now(),
+            targets: Vec::new(),
+            inline: None,
+            unfinished: None,
+            wants_more: false,
+            named: None,
+        }
+    }
+}
+
+/// What the commit is to say of the replicas.
+fn complete(blob: &mut NewBlob, landed: &Landed, purpose: Purpose<'_>, copies: usize) {
+    if blob.is_inline() {
+        blob.targets.push(Target::new(EMBEDDED, Place::Inline));
+    }
+    blob.targets.extend(landed.targets());
+    if !landed.running.is_empty() {
+        let targets = landed.running.iter().map(|(lane, _)| lane.target.clone()).collect();
+        blob.unfinished = Some(Intent { targets, size: blob.size, since: blob.written });
+    }
+    if blob.targets.len() < copies {
+        blob.wants_more = true;
+        blob.named = purpose.key.cloned();
     }
 }
 
@@ -255,14 +371,21 @@ struct Incoming<'a> {
 }
 
 impl Incoming<'_> {
-    async fn next<S: Source>(&mut self, source: &mut S) -> Result<Option<Bytes>, StoreError> {
+    /// `accounts` are the backends' that take the body.
+    async fn next<S: Source>(
+        &mut self,
+        source: &mut S,
+        backends: &[BackendId],
+    ) -> Result<Option<Bytes>, StoreError> {
         let Some(piece) = source.next().await.map_err(StoreError::Source)? else { return Ok(None) };
         self.size += piece.len() as u64;
         match self.promised.size {
             Some(promised) if self.size > promised => {
                 return Err(StoreError::SizeMismatch { promised, got: self.size });
             }
-            None if self.size > self.held_bytes => self.make_room(self.size, RESERVE_STEP_BYTES)?,
+            None if self.size > self.held_bytes => {
+                self.make_room(self.size, RESERVE_STEP_BYTES, backends)?;
+            }
             _ => {}
         }
         if self.size > self.max {
@@ -272,11 +395,13 @@ impl Incoming<'_> {
     }
 
     /// Takes room for a body of `size` bytes; ahead of time by `ahead`, if there is that much.
-    fn make_room(&mut self, size: u64, ahead: u64) -> Result<(), StoreError> {
+    fn make_room(&mut self, size: u64, ahead: u64, backends: &[BackendId]) -> Result<(), StoreError> {
         let net = |size: u64| size.saturating_sub(self.replaced_bytes);
         let wanted = |until: u64| {
             let bucket = (Account::Bucket(self.bucket), net(until) - net(self.held_bytes));
-            [bucket, (Account::Backend(EMBEDDED), until - self.held_bytes)]
+            let more = until - self.held_bytes;
+            let backends = backends.iter().map(|backend| (Account::Backend(*backend), more));
+            std::iter::once(bucket).chain(backends).collect::<Vec<_>>()
         };
         let (least, most) = (wanted(size), wanted(size + ahead));
         self.held_bytes = match self.room.grow_all(&most) {
@@ -298,7 +423,8 @@ impl Incoming<'_> {
 
 /// At most one window is being hashed and written while the next one fills.
 struct Pipeline {
-    file: Arc<backend::NewFile>,
+    /// The data directory's file, if the body goes there.
+    file: Option<Arc<backend::NewFile>>,
     /// At rest between two windows.
     digests: Option<(Md5, Sums)>,
     offset: u64,
@@ -306,20 +432,22 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    fn new(file: Arc<backend::NewFile>, promised: &Promised) -> Self {
+    fn new(file: Option<Arc<backend::NewFile>>, promised: &Promised) -> Self {
         Self { file, digests: Some((Md5::new(), Sums::new(promised))), offset: 0, running: None }
     }
 
     async fn feed(&mut self, window: Bytes) -> Result<(), StoreError> {
         let (mut md5, mut sums) = self.settle().await?;
-        let (offset, file, to_hash) = (self.offset, Arc::clone(&self.file), window.clone());
+        let (offset, file, to_hash) = (self.offset, self.file.clone(), window.clone());
         self.offset += window.len() as u64;
         let hashing = tokio::task::spawn_blocking(move || {
             md5.update(&to_hash);
             md5
         });
         let writing = tokio::task::spawn_blocking(move || {
-            file.write_at(&window, offset)?;
+            if let Some(file) = file {
+                file.write_at(&window, offset)?;
+            }
             sums.update(&window);
             Ok(sums)
         });
@@ -336,7 +464,7 @@ impl Pipeline {
         self.digests.take().ok_or_else(|| StoreError::Storage("a body goes on after it failed".to_owned()))
     }
 
-    async fn finish(mut self, last: Bytes) -> Result<(Md5, Sums, Arc<backend::NewFile>), StoreError> {
+    async fn finish(mut self, last: Bytes) -> Result<(Md5, Sums, Option<Arc<backend::NewFile>>), StoreError> {
         if !last.is_empty() {
             self.feed(last).await?;
         }

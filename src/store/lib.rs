@@ -7,23 +7,36 @@
 //! Start with [`Store`], then [`put`](Store::put) and [`open`](Store::open).
 
 mod append;
+mod audit;
 mod barrier;
+mod breaker;
+mod claim;
+mod cleanup;
+mod copies;
 mod copy;
 mod delete;
 mod disk;
 mod error;
+mod expiry;
+mod explain;
+mod fleet;
 mod fsck;
 mod get;
 mod hold;
 mod ingest;
+mod lanes;
 mod list;
 mod locate;
 mod md5;
 mod options;
 mod pins;
+mod placement;
 mod plain;
+mod purpose;
 mod put;
+mod queue;
 mod recovery;
+mod replicas;
 mod restate;
 mod room;
 mod settings;
@@ -31,39 +44,42 @@ mod staged;
 mod tree;
 mod upload;
 mod usage;
-mod work;
 
 pub use append::{Append, Appended, MAX_PIECES};
 pub use barrier::Gate;
+pub use breaker::Circuit;
 pub use disk::DiskRoom;
 pub use error::{DigestMismatch, SourceError, StoreError};
+pub use explain::{Explanation, PlacedBlob, PlacedReplica};
 pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
 pub use locate::{Located, Piece, ReplicaAt};
-pub use meta::{Change, Listener, ObjectRecord as Object, Origin};
+pub use meta::{BackendState, Change, Health, Listener, ObjectRecord as Object, Origin, Traffic};
 pub use options::*;
+pub use placement::{Acknowledge, Placement, Policy};
 pub use plain::Plain;
+pub use queue::Queued;
 pub use room::Room;
 pub use settings::Settings;
 pub use staged::{Arrived, Staging};
 pub use tree::{
     Asker, DIRECTORY_TYPE, MAX_MOVED_KEYS, Refusal, Rename, TreeAnswer, TreeError, directory_headers,
 };
-pub use usage::Usage;
-pub use work::Queued;
+pub use usage::{BackendStatus, Usage};
 
 use backend::{Local, SyncRule};
 use barrier::Barrier;
 use disk::Disk;
-use meta::{Account, Meta, MetaError, Order, Txn};
+use fleet::Fleet;
+use meta::{Meta, MetaError, Order, Txn};
 use pins::Pins;
 use plain::Verified;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use types::{BucketName, Timestamp};
+use types::{BucketId, BucketName, Timestamp};
 
 /// RocksDB's blocks in memory.
 const BLOCK_CACHE_BYTES: usize = 128 << 20;
@@ -88,6 +104,13 @@ pub enum OmittedSync {
 pub struct BucketOptions {
     pub name: BucketName,
     pub quota: Option<u64>,
+    pub policy: Policy,
+}
+
+impl BucketOptions {
+    pub fn new(name: BucketName) -> Self {
+        Self { name, quota: None, policy: Policy::default() }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -95,14 +118,36 @@ pub struct Options {
     pub data_dir: PathBuf,
     pub durability: Durability,
     pub buckets: Vec<BucketOptions>,
-    /// Of the embedded backend.
-    pub backend_quota: Option<u64>,
+    /// In the order in which `pack` fills them; none is an embedded backend without quota.
+    pub backends: Vec<BackendOptions>,
     /// One PUT or one part.
     pub max_object_size_bytes: u64,
     pub multipart_expiry: Duration,
+    /// A backend that fails for so long is counted on no more: its replicas are made anew elsewhere.
+    pub replace_after: Duration,
     pub clock: fn() -> Timestamp,
     pub omitted_sync: Option<OmittedSync>,
 }
+
+impl Options {
+    /// One embedded backend without quota, and the defaults.
+    pub fn new(data_dir: PathBuf, buckets: Vec<BucketOptions>, clock: fn() -> Timestamp) -> Self {
+        Self {
+            data_dir,
+            durability: Durability::PowerLoss,
+            buckets,
+            backends: Vec::new(),
+            max_object_size_bytes: 5 << 30,
+            multipart_expiry: Duration::from_secs(24 * 3600),
+            replace_after: REPLACE_AFTER,
+            clock,
+            omitted_sync: None,
+        }
+    }
+}
+
+/// Longer than a reboot or a provider's bad hour.
+pub const REPLACE_AFTER: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -116,11 +161,14 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     options: Options,
     meta: Meta,
-    local: Local,
+    local: Arc<Local>,
+    fleet: Fleet,
     pins: Pins,
     disk: Disk,
     settings: settings::InForce,
-    cleanup: Arc<CleanupBell>,
+    bells: Arc<Bells>,
+    /// For callers on threads of their own that read from a backend over a network.
+    runtime: Option<tokio::runtime::Handle>,
     barrier: Barrier,
     verified: Verified,
     _lock: std::fs::File,
@@ -132,15 +180,22 @@ impl Inner {
     }
 }
 
-/// Rings when the cleanup queue gets work.
+/// Ring when a queue gets work.
 #[derive(Default)]
-struct CleanupBell(Notify);
+struct Bells {
+    cleanup: Notify,
+    copies: Notify,
+}
 
-impl Listener for CleanupBell {
+impl Listener for Bells {
     fn committed(&self, _changes: &[Change]) {}
 
     fn cleanup_queued(&self) {
-        self.0.notify_one();
+        self.cleanup.notify_one();
+    }
+
+    fn copies_queued(&self) {
+        self.copies.notify_one();
     }
 }
 
@@ -162,22 +217,25 @@ impl Store {
             file: durable && omitted != Some(OmittedSync::File),
             directory: durable && omitted != Some(OmittedSync::Directory),
         };
-        let local = Local::open(&dir.join("blobs"), sync)?;
+        let local = Arc::new(Local::open(&dir.join("blobs"), sync)?);
+        let fleet = Fleet::open(&meta, &local, &options.backends, (options.clock)())?;
         let settings = settings::InForce::new(&options);
         settings.open_buckets(&meta, &options.buckets, (options.clock)())?;
-        meta.ledger().set_quota(Account::Backend(meta::EMBEDDED), options.backend_quota);
         recovery::settle_intents(&meta)?;
-        let cleanup = Arc::new(CleanupBell::default());
-        cleanup.0.notify_one();
-        meta.listen(Arc::clone(&cleanup) as Arc<dyn Listener>);
+        let bells = Arc::new(Bells::default());
+        bells.cleanup.notify_one();
+        bells.copies.notify_one();
+        meta.listen(Arc::clone(&bells) as Arc<dyn Listener>);
         let inner = Inner {
             options,
             meta,
             local,
+            fleet,
             pins: Pins::default(),
             disk,
             settings,
-            cleanup,
+            bells,
+            runtime: tokio::runtime::Handle::try_current().ok(),
             barrier: Barrier::default(),
             verified: Verified::default(),
             _lock: lock,
@@ -225,7 +283,7 @@ impl Store {
     }
 
     fn now(&self) -> Timestamp {
-        (self.0.options.clock)()
+        self.0.now()
     }
 
     /// One commit, acknowledged when mounts show it too.
@@ -261,6 +319,17 @@ impl Store {
         let inner = Arc::clone(&self.0);
         let done = tokio::task::spawn_blocking(move || work(&inner)).await;
         done.unwrap_or_else(|error| Err(StoreError::Storage(error.to_string())))
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Timestamp {
+        (self.options.clock)()
+    }
+
+    /// What the bucket asks for; a bucket that is not configured any more asks for one copy.
+    fn policy(&self, bucket: Option<BucketId>) -> Policy {
+        bucket.and_then(|bucket| self.settings.policy(bucket)).unwrap_or_default()
     }
 }
 

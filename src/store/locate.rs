@@ -70,9 +70,17 @@ fn piece(inner: &Inner, part: Option<u16>, blob: BlobId, record: &BlobRecord) ->
 }
 
 fn replica(inner: &Inner, blob: BlobId, replica: &Replica) -> ReplicaAt {
-    let place = match replica.place {
-        Place::Inline => "with the metadata".to_owned(),
-        Place::File => inner.local.path(blob).display().to_string(),
+    let member = inner.fleet.get(replica.backend);
+    let location = member.and_then(|member| member.location(blob, &replica.place));
+    let place = match (location, &replica.place) {
+        (_, Place::Inline) => "with the metadata".to_owned(),
+        (Some(location), _) if replica.backend == meta::EMBEDDED => {
+            inner.options.data_dir.join("blobs").join(location.as_str()).display().to_string()
+        }
+        (Some(location), _) => location.as_str().to_owned(),
+        (None, Place::Object(name)) => name.to_string(),
+        (None, Place::File) => blob.to_string(),
     };
-    ReplicaAt { backend: "embedded".to_owned(), place }
+    let backend = member.map_or_else(|| format!("#{}", replica.backend.0), |member| member.name.clone());
+    ReplicaAt { backend, place }
 }

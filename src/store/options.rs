@@ -1,7 +1,9 @@
 //! What callers hand to the door, and what they get back.
 
 use bytes::Bytes;
+use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use types::condition::ETagMatch;
 use types::{
     Algorithm, BucketId, Checksum, ChecksumKind, ETag, Key, ObjectHeaders, Timestamp, UploadId, Version,
@@ -9,6 +11,77 @@ use types::{
 };
 
 use crate::error::SourceError;
+
+/// A place for replicas, as the configuration names it.
+#[derive(Debug, Clone)]
+pub struct BackendOptions {
+    /// Ties the records to it for ever.
+    pub name: String,
+    pub source: BackendSource,
+    pub quota: Option<u64>,
+    pub monthly: MonthlyLimits,
+    /// Objects have names there that people can read.
+    pub readable: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum BackendSource {
+    /// In the data directory.
+    Embedded,
+    Other(Opener),
+}
+
+/// Opens a backend, knowing what the records say of it.
+#[derive(Clone)]
+pub struct Opener(pub Arc<dyn Fn(&Before) -> Result<Arc<dyn backend::Backend>, String> + Send + Sync>);
+
+/// What the records know before a backend is opened.
+#[derive(Debug, Clone)]
+pub struct Before {
+    /// Which node this is.
+    pub node: String,
+    /// A backend of this name was opened before.
+    pub used: bool,
+}
+
+/// What a backend may be asked for in a month (UTC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MonthlyLimits {
+    pub calls: Option<u64>,
+    pub ingress_bytes: Option<u64>,
+    pub egress_bytes: Option<u64>,
+}
+
+impl BackendOptions {
+    pub fn embedded(name: &str) -> Self {
+        Self::of(name, BackendSource::Embedded)
+    }
+
+    /// One that is open already.
+    pub fn opened(name: &str, backend: Arc<dyn backend::Backend>) -> Self {
+        let open = move |_: &Before| Ok(Arc::clone(&backend));
+        Self::of(name, BackendSource::Other(Opener(Arc::new(open))))
+    }
+
+    pub fn of(name: &str, source: BackendSource) -> Self {
+        Self { name: name.to_owned(), source, quota: None, monthly: MonthlyLimits::default(), readable: true }
+    }
+
+    pub fn with_quota(mut self, quota: Option<u64>) -> Self {
+        self.quota = quota;
+        self
+    }
+
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.source, BackendSource::Embedded)
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opener")
+    }
+}
 
 /// A body on its way in.
 pub trait Source: Send {

@@ -1,5 +1,6 @@
 //! Blobs that somebody reads: cleanup waits for them.
 
+use meta::{CleanupTask, Queued};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,10 +34,10 @@ impl Pins {
     }
 
     /// Which of these nobody reads. They are unreferenced, so nobody will begin to.
-    pub fn unpinned<T>(&self, tasks: Vec<(BlobId, T)>) -> Vec<(BlobId, T)> {
+    pub fn unpinned(&self, tasks: Vec<Queued<CleanupTask>>) -> Vec<Queued<CleanupTask>> {
         let _nobody_between = self.gate.write();
         let held = self.held.lock();
-        tasks.into_iter().filter(|(id, _)| !held.contains_key(id)).collect()
+        tasks.into_iter().filter(|queued| !held.contains_key(&queued.task.blob())).collect()
     }
 }
 

@@ -1,9 +1,11 @@
 //! PutObject.
 
 use meta::{Account, Draft, Order};
-use types::{BucketId, ETag, Key, ObjectHeaders, Version, WriteConditions};
+use types::{BlobId, BucketId, ETag, Key, ObjectHeaders, Version, WriteConditions};
 
-use crate::ingest::{Claim, Ingested};
+use crate::ingest::Ingested;
+use crate::lanes::Landed;
+use crate::purpose::Purpose;
 use crate::{Asker, PutRequest, Source, Store, StoreError, Written};
 
 impl Store {
@@ -47,7 +49,7 @@ impl Store {
         version: Option<Version>,
     ) -> Result<Written, StoreError> {
         let Asker { bucket, origin, waits } = asker;
-        let Ingested { blob, md5, checksum, room, claim } = body;
+        let Ingested { blob, md5, checksum, room, landed } = body;
         let id = blob.id;
         let draft = Draft {
             blob: id,
@@ -69,34 +71,36 @@ impl Store {
             Ok(Written::of(&record))
         };
         let written = match waits {
-            true => self.commit_claimed(Order::Shared, claim, work).await,
-            false => self.commit_claimed_alone(Order::Shared, claim, work).await,
+            true => self.commit_landed(Order::Shared, id, landed, work).await,
+            false => self.commit_landed_alone(Order::Shared, id, landed, work).await,
         }?;
         self.0.verified.note(id);
         Ok(written)
     }
 
-    /// A commit that records what an intent announced: if it fails, the bytes go to cleanup.
-    pub(crate) async fn commit_claimed<T, F>(
+    /// A commit that records what intents announced: if it fails, the bytes go to cleanup.
+    pub(crate) async fn commit_landed<T, F>(
         &self,
         order: Order,
-        claim: Option<Claim>,
+        blob: BlobId,
+        landed: Landed,
         work: F,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut meta::Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        let answer = self.commit_claimed_alone(order, claim, work).await;
+        let answer = self.commit_landed_alone(order, blob, landed, work).await;
         self.settle().await;
         answer
     }
 
     /// Without waiting for mounts: see `commit_alone`.
-    pub(crate) async fn commit_claimed_alone<T, F>(
+    pub(crate) async fn commit_landed_alone<T, F>(
         &self,
         order: Order,
-        claim: Option<Claim>,
+        blob: BlobId,
+        landed: Landed,
         work: F,
     ) -> Result<T, StoreError>
     where
@@ -104,9 +108,11 @@ impl Store {
         F: FnOnce(&mut meta::Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (sender, receiver) = tokio::sync::oneshot::channel();
+        // Only replicas that are still being written need one, and the store to follow them.
+        let follow = (!landed.running.is_empty()).then(|| (self.clone(), tokio::runtime::Handle::current()));
         self.0.meta.commit(order, work, move |answer| {
-            if let (Ok(_), Some(claim)) = (&answer, claim) {
-                claim.settle();
+            if answer.is_ok() {
+                landed.settle(blob, follow);
             }
             drop(sender.send(answer));
         });

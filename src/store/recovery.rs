@@ -11,8 +11,8 @@ pub fn settle_intents(meta: &Meta) -> Result<(), StoreError> {
     }
     tracing::info!(intents = intents.len(), "unfinished writes of the last run go to the cleanup queue");
     meta.commit_and_wait(Order::Shared, move |txn| {
-        for (id, intent) in intents {
-            txn.abandon_intent(id, intent);
+        for (id, _) in intents {
+            txn.abandon_intent(id)?;
         }
         Ok(())
     })

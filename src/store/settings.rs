@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use types::{BucketId, BucketName, Timestamp};
 
-use crate::{BucketOptions, Limits, Options, Store, StoreError};
+use crate::{BackendOptions, BucketOptions, Limits, Options, Policy, Store, StoreError};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub buckets: Vec<BucketOptions>,
-    /// Of the embedded backend.
-    pub backend_quota: Option<u64>,
+    /// Their quotas; backends that the store was not opened with wait for the next start.
+    pub backends: Vec<BackendOptions>,
     pub max_object_size_bytes: u64,
     pub multipart_expiry: Duration,
 }
@@ -21,6 +21,7 @@ pub struct Settings {
 /// The settings in force.
 pub(crate) struct InForce {
     pub(crate) buckets: RwLock<HashMap<BucketName, BucketRecord>>,
+    policies: RwLock<HashMap<BucketId, Policy>>,
     max_object_size_bytes: AtomicU64,
     multipart_expiry_ms: AtomicU64,
 }
@@ -29,6 +30,7 @@ impl InForce {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
             buckets: RwLock::default(),
+            policies: RwLock::default(),
             max_object_size_bytes: options.max_object_size_bytes.into(),
             multipart_expiry_ms: millis(options.multipart_expiry).into(),
         }
@@ -49,9 +51,25 @@ impl InForce {
         for bucket in wanted {
             let record = meta.bucket(&bucket.name, now)?;
             meta.ledger().set_quota(Account::Bucket(record.id), bucket.quota);
+            self.policies.write().insert(record.id, bucket.policy);
             self.buckets.write().insert(bucket.name.clone(), record);
         }
         Ok(())
+    }
+
+    pub(crate) fn policy(&self, bucket: BucketId) -> Option<Policy> {
+        self.policies.read().get(&bucket).copied()
+    }
+
+    pub(crate) fn policies(&self) -> Vec<(BucketId, Policy)> {
+        let mut policies: Vec<_> = self.policies.read().iter().map(|(id, policy)| (*id, *policy)).collect();
+        policies.sort_unstable_by_key(|(id, _)| *id);
+        policies
+    }
+
+    pub(crate) fn bucket_name(&self, bucket: BucketId) -> Option<BucketName> {
+        let buckets = self.buckets.read();
+        buckets.iter().find(|(_, record)| record.id == bucket).map(|(name, _)| name.clone())
     }
 }
 
@@ -61,7 +79,11 @@ impl Store {
         let now = self.now();
         self.blocking(move |inner| {
             inner.settings.open_buckets(&inner.meta, &settings.buckets, now)?;
-            inner.meta.ledger().set_quota(Account::Backend(meta::EMBEDDED), settings.backend_quota);
+            for backend in &settings.backends {
+                if let Some(member) = inner.fleet.named(&backend.name) {
+                    inner.meta.ledger().set_quota(Account::Backend(member.id), backend.quota);
+                }
+            }
             let InForce { max_object_size_bytes, multipart_expiry_ms, .. } = &inner.settings;
             max_object_size_bytes.store(settings.max_object_size_bytes, Ordering::Relaxed);
             multipart_expiry_ms.store(millis(settings.multipart_expiry), Ordering::Relaxed);

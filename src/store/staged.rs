@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use types::{BucketId, Key, ObjectHeaders, Version, WriteConditions};
 
 use crate::ingest::{Ingested, out_of_room};
+use crate::purpose::Purpose;
 use crate::{Asker, Promised, Source, Store, StoreError, Written};
 
 /// A body that came in, and has no name yet. Dropped, it goes to cleanup.
@@ -72,7 +73,9 @@ impl Store {
         source: S,
     ) -> Result<Arrived, StoreError> {
         let promised = Promised { size, ..Promised::default() };
-        Ok(Arrived(self.ingest(bucket, &promised, replaced_bytes, source).await?))
+        let headers = ObjectHeaders::default();
+        let purpose = Purpose { bucket, key: None, headers: &headers, part: None };
+        Ok(Arrived(self.ingest(purpose, &promised, replaced_bytes, source).await?))
     }
 
     /// Gives a body its name, and the version number that was shown for it while it was made.

@@ -11,6 +11,7 @@ use types::{
 
 use crate::ingest::Ingested;
 use crate::md5::Md5;
+use crate::purpose::Purpose;
 use crate::{
     CompleteUpload, CreateUpload, NamedPart, OpenObject, PartList, Promised, Reader, Source, SourceError,
     Store, StoreError, StoredPart, Upload, UploadRef, Written,
@@ -63,8 +64,15 @@ impl Store {
         if let Some(size) = promised.size.filter(|size| *size > self.limits().max_object_size_bytes) {
             return Err(StoreError::TooLarge { size, max: self.limits().max_object_size_bytes });
         }
-        let Ingested { blob, md5, checksum, room, claim } =
-            self.ingest(upload.bucket, &promised, 0, source).await?;
+        let purpose = Purpose {
+            bucket: upload.bucket,
+            key: Some(&upload.key),
+            headers: &begun.headers,
+            part: Some(number),
+        };
+        let Ingested { blob, md5, checksum, room, landed } =
+            self.ingest(purpose, &promised, 0, source).await?;
+        let blob_id = blob.id;
         let part = PartRecord {
             blob: blob.id,
             size: blob.size,
@@ -80,7 +88,7 @@ impl Store {
             txn.check_quota(Account::Bucket(bucket), &room)?;
             Ok(stored(number, &part))
         };
-        self.commit_claimed(Order::Shared, claim, work).await
+        self.commit_landed(Order::Shared, blob_id, landed, work).await
     }
 
     /// The bytes are read and written anew: the part needs an MD5 of its own, and must not keep a
@@ -148,7 +156,7 @@ impl Store {
                 size: part.size,
                 checksum: part.checksum,
             });
-            txn.add_composite(blob, layout.collect());
+            txn.add_composite(blob, *bucket, layout.collect());
             let draft =
                 Draft { blob, inline: false, size, etag, modified: now, checksum, headers: upload.headers };
             let record = txn.write_object(*bucket, key, draft, &request.conditions)?;

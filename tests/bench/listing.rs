@@ -6,7 +6,7 @@ use crate::report::{Limit, Report, median};
 use crate::{Scale, process};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use meta::{Draft, Meta, NewBlob, NewPlace, Order};
+use meta::{Draft, EMBEDDED, Meta, NewBlob, Order, Place, Target};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use testkit::{BucketConfig, Node};
@@ -61,7 +61,18 @@ fn lay(
     let size = bytes.len() as u64;
     let blob = BlobId(txn.next_id()?);
     let sums = vec![chunk_sum(&bytes)];
-    txn.add_blob(NewBlob { id: blob, size, sums, place: NewPlace::Inline(bytes) });
+    txn.add_blob(NewBlob {
+        id: blob,
+        bucket,
+        size,
+        sums,
+        written: NOW,
+        targets: vec![Target::new(EMBEDDED, Place::Inline)],
+        inline: Some(bytes),
+        unfinished: None,
+        wants_more: false,
+        named: None,
+    });
     let draft = Draft {
         blob,
         inline: true,

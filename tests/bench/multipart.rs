@@ -6,7 +6,7 @@ use crate::report::{Limit, Report, median};
 use crate::{Scale, process};
 use anyhow::{Result, anyhow, ensure};
 use meta::{
-    BlobPart, CHUNK_BYTES, Draft, EMBEDDED, Meta, MetaError, NewBlob, NewPlace, Order, PartRecord, Txn,
+    BlobPart, CHUNK_BYTES, Draft, EMBEDDED, Meta, MetaError, NewBlob, Order, PartRecord, Place, Target, Txn,
     UploadRecord,
 };
 use std::fmt::Write as _;
@@ -80,7 +80,18 @@ fn part_checksum() -> Checksum {
 fn lay_blob(txn: &mut Txn<'_>, size: u64) -> Result<BlobId, MetaError> {
     let id = BlobId(txn.next_id()?);
     let sums = (0..size.div_ceil(CHUNK_BYTES)).map(|chunk| chunk as u32).collect();
-    txn.add_blob(NewBlob { id, size, sums, place: NewPlace::File(EMBEDDED) });
+    txn.add_blob(NewBlob {
+        id,
+        bucket: BucketId(1),
+        size,
+        sums,
+        written: NOW,
+        targets: vec![Target::new(EMBEDDED, Place::File)],
+        inline: None,
+        unfinished: None,
+        wants_more: false,
+        named: None,
+    });
     Ok(id)
 }
 

@@ -5,8 +5,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use meta::{
-    Account, BackendId, BlobPart, BlobRecord, BucketRecord, CleanupTask, Content, Counters, EMBEDDED,
-    FinishedUpload, Intent, ObjectRecord, PartRecord, Place, Replica, UploadRecord, keyspace, task,
+    Account, BackendId, BackendRecord, BackendState, BlobPart, BlobRecord, BucketRecord, CleanupTask, Content,
+    CopyTask, Counters, EMBEDDED, FinishedUpload, Health, Intent, ObjectRecord, PartRecord, Place, Replica,
+    SweepTask, Target, TaskKind, Traffic, UploadRecord, keyspace, task,
 };
 use s3api::token;
 use serde_json::Value;
@@ -122,10 +123,26 @@ fn records() {
     };
     record("finished", b'f', &finished.encode());
     blobs(sum(Algorithm::Sha1));
-    let intent = Intent { backend: EMBEDDED, place: Place::File, size: 1 << 30, since: modified };
+    let object = Target::new(BackendId(2), Place::Object("own/some key.0000000000000009".into()));
+    let targets = vec![Target::new(EMBEDDED, Place::File), object.clone()];
+    let intent = Intent { targets, size: 1 << 30, since: modified };
     record("intent", b'i', &intent.encode());
-    record("cleanup-blob", b'c', &CleanupTask::Blob.encode());
-    record("cleanup-stray", b'c', &CleanupTask::Stray(intent).encode());
+    // As the first format had them: an intent, and what becomes of it.
+    record("intent-1", b'i', &[1, 0, 1, 0x80, 8, 9]);
+    record("cleanup-stray-1", b'c', &[1, 1, 0, 1, 0x80, 8, 9]);
+    record("cleanup-blob-1", b'c', &[1, 0]);
+    let blob = BlobId(9);
+    record("cleanup-blob", b'c', &CleanupTask::Blob { blob, attempts: 3 }.encode());
+    let stray = CleanupTask::Stray { blob, target: object.clone(), size: 300, whole: true, attempts: 0 };
+    record("cleanup-stray", b'c', &stray.encode());
+    let mut copies = CopyTask::new(TaskKind::Replicate, blob, modified);
+    record("copies", b't', &copies.encode());
+    copies.named = Some((BucketId(1), key.clone()));
+    record("copies-named", b't', &copies.encode());
+    record("sweep", b'w', &SweepTask { blob, target: object }.encode());
+    let state = BackendState::Draining;
+    record("backend", b'r', &BackendRecord { id: BackendId(2), state, since: modified }.encode());
+    record("traffic", b'm', &Traffic { calls: 1, ingress_bytes: 1 << 40, egress_bytes: 0 }.encode());
     record("expiry", b'e', &task::encode_expiry(BucketId(1), &key, id));
     record("counters", b'l', &Counters { bytes: 1 << 50, objects: 5, awaiting_bytes: 300 }.encode());
     record("bucket", b's', &BucketRecord { id: BucketId(3), created: modified }.encode());
@@ -138,12 +155,17 @@ fn records() {
 }
 
 fn blobs(checksum: Option<Checksum>) {
-    let replicas = vec![Replica { backend: EMBEDDED, place: Place::File }];
+    let mut replicas = vec![Replica::new(Target::new(EMBEDDED, Place::File), Timestamp(1))];
+    let object = Target::new(BackendId(2), Place::Object("own/key.0000000000000009".into()));
+    replicas.push(Replica { health: Health::Bad(Timestamp(2)), ..Replica::new(object, Timestamp(0)) });
     let content = Content::Bytes { replicas, sums: vec![1, u32::MAX] };
-    record("blob-file", b'b', &BlobRecord { size: 200_000, references: 1, content }.encode());
+    let bucket = Some(BucketId(1));
+    record("blob-file", b'b', &BlobRecord { size: 200_000, references: 1, bucket, content }.encode());
+    // The first format: size, references, bytes, one file on backend 0, one checksum.
+    record("blob-1", b'b', &[1, 5, 1, 0, 1, 0, 1, 1, 1, 2, 3, 4]);
     let part = |number, size| BlobPart { number, blob: BlobId(u64::from(number)), size, checksum };
     let content = Content::Parts(vec![part(1, 5 << 20), part(3, 1)]);
-    record("blob-parts", b'b', &BlobRecord { size: (5 << 20) + 1, references: 2, content }.encode());
+    record("blob-parts", b'b', &BlobRecord { size: (5 << 20) + 1, references: 2, bucket: None, content }.encode());
 }
 
 fn headers() -> ObjectHeaders {

@@ -12,6 +12,7 @@ mod docs;
 mod edges;
 mod fence;
 mod first_steps;
+mod fleet;
 mod hangup;
 mod linear;
 mod place;

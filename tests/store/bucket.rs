@@ -17,7 +17,7 @@ fn its_creation_is_remembered() {
     let first = now();
     drop(rig.open());
     advance(Duration::from_secs(60));
-    rig.options.buckets.push(BucketOptions { name: name("second"), quota: None });
+    rig.options.buckets.push(BucketOptions::new(name("second")));
     let second = now();
     for _ in 0..2 {
         let (store, _) = rig.open();

@@ -5,10 +5,14 @@
 mod bucket;
 mod cancel;
 mod check;
+mod copies;
 mod damage;
 mod expiry;
+mod fleet;
+mod format;
 mod model;
 mod op;
+mod placing;
 mod quota;
 mod random;
 mod rig;

@@ -175,7 +175,7 @@ fn parts_count_and_copies_count() {
 #[test]
 fn a_backend_counts_what_it_has_not_deleted_yet() {
     let mut rig = Rig::new(Durability::ProcessCrash);
-    rig.options.backend_quota = Some(QUOTA);
+    rig.options.backends = vec![store::BackendOptions::embedded("embedded").with_quota(Some(QUOTA))];
     runtime().block_on(async {
         let (store, bucket) = rig.open();
         put(&store, bucket, "a", 4 * MIB).await.unwrap();

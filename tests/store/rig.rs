@@ -50,16 +50,10 @@ impl Rig {
         };
         let home = home.expect("a temporary directory");
         let name = BucketName::new("bucket").expect("a name");
-        let options = Options {
-            data_dir: home.path().join("data-0"),
-            durability,
-            buckets: vec![BucketOptions { name, quota: None }],
-            backend_quota: None,
-            max_object_size_bytes: MAX_OBJECT_BYTES,
-            multipart_expiry: EXPIRY,
-            clock: now,
-            omitted_sync: None,
-        };
+        let mut options = Options::new(home.path().join("data-0"), vec![BucketOptions::new(name)], now);
+        options.durability = durability;
+        options.max_object_size_bytes = MAX_OBJECT_BYTES;
+        options.multipart_expiry = EXPIRY;
         without_reserves(&options.data_dir);
         Self { home, images: 0, options }
     }
@@ -183,6 +177,10 @@ pub struct Body {
 impl Body {
     pub fn whole(bytes: Bytes) -> Self {
         Self { pieces: VecDeque::from([bytes]), trailer: None, broken: false, lazy: false }
+    }
+
+    pub fn of(pieces: Vec<Bytes>) -> Self {
+        Self { pieces: VecDeque::from(pieces), trailer: None, broken: false, lazy: false }
     }
 
     pub fn in_pieces(mut bytes: Bytes, rng: &mut Rng) -> Self {

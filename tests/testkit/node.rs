@@ -31,6 +31,8 @@ pub struct BucketConfig {
     /// As written in the configuration: `"10MB"`.
     pub quota: Option<String>,
     pub anonymous: Vec<String>,
+    /// Lines of its own: `copies = 2`.
+    pub more: Vec<String>,
     pub credentials: Vec<Credential>,
 }
 
@@ -40,7 +42,13 @@ impl BucketConfig {
         let access_key = format!("AKID{}", name.to_ascii_uppercase().replace(['-', '.'], "0"));
         let secret = format!("for/tests+only/{name}/0123456789abcdefghij");
         let credential = Credential { access_key, secret, rights: None };
-        Self { name: name.to_owned(), quota: None, anonymous: Vec::new(), credentials: vec![credential] }
+        Self {
+            name: name.to_owned(),
+            quota: None,
+            anonymous: Vec::new(),
+            more: Vec::new(),
+            credentials: vec![credential],
+        }
     }
 
     pub fn quota(mut self, quota: &str) -> Self {
@@ -120,6 +128,9 @@ fn render_bucket(out: &mut String, bucket: &BucketConfig) {
     }
     if !bucket.anonymous.is_empty() {
         let _ = writeln!(out, "anonymous = {}", list(&bucket.anonymous));
+    }
+    for line in &bucket.more {
+        let _ = writeln!(out, "{line}");
     }
     for credential in &bucket.credentials {
         let _ = writeln!(

@@ -59,7 +59,7 @@ struct Finding {
 
 impl Run for ProbeArgs {
     fn run(&self, global: &Global) -> anyhow::Result<ExitCode> {
-        let config = config_file::load_any(&config_file::in_use(self.config.as_deref())?)?;
+        let config = config_file::load(&config_file::in_use(self.config.as_deref())?)?;
         telemetry::init(global.log, &config.log)?;
         let chosen = choose(&config, &self.backend)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -5,6 +5,7 @@ use super::reader::{At, Reader, Section, Span, integer};
 use super::secret::read_secret;
 use s3api::{Anonymous, Rights, Secret};
 use std::collections::HashMap;
+use store::{Acknowledge, Placement, Policy};
 use toml::de::DeValue;
 use types::BucketName;
 
@@ -16,6 +17,7 @@ const MAX_ACCESS_KEY_ID_CHARS: usize = 128;
 pub struct Bucket {
     pub name: BucketName,
     pub quota_bytes: Option<u64>,
+    pub policy: Policy,
     pub anonymous: Anonymous,
     pub credentials: Vec<Credential>,
 }
@@ -73,7 +75,7 @@ pub fn read<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Vec<Bucket> {
     let mut ids = Taken::default();
     let mut buckets = Vec::new();
     for section in &sections {
-        buckets.extend(bucket(reader, section, &mut names, &mut ids));
+        buckets.extend(bucket(reader, section, &mut names, &mut ids, backends(top)));
     }
     buckets
 }
@@ -83,17 +85,18 @@ fn bucket<'a>(
     section: &Section<'a>,
     names: &mut Taken,
     ids: &mut Taken,
+    backends: usize,
 ) -> Option<Bucket> {
     let name = bucket_name(reader, section, names);
     let quota_bytes = reader.size(section, "quota");
-    replication(reader, section);
+    let policy = policy(reader, section, backends);
     let anonymous = anonymous(reader, section);
     let credentials = credentials(reader, section, ids);
     if !section.has("credentials") && anonymous == Anonymous::default() {
         let message = "nobody can use this bucket: it has neither credentials nor anonymous rights";
         reader.problems.warning(&section.span, message);
     }
-    Some(Bucket { name: name?, quota_bytes, anonymous, credentials })
+    Some(Bucket { name: name?, quota_bytes, policy, anonymous, credentials })
 }
 
 fn bucket_name<'a>(reader: &mut Reader<'a>, section: &Section<'a>, names: &mut Taken) -> Option<BucketName> {
@@ -104,38 +107,48 @@ fn bucket_name<'a>(reader: &mut Reader<'a>, section: &Section<'a>, names: &mut T
     reader.parsed(&text, name)
 }
 
-/// One copy on the embedded backend is all that there is so far; what says the same is accepted.
-fn replication<'a>(reader: &mut Reader<'a>, section: &Section<'a>) {
-    if reader.count(section, "copies").is_some_and(|n| n > 1) {
-        later(reader, section, "copies", "more than one copy of an object is");
-    }
-    acknowledge(reader, section);
-    let placement = reader.word(section, "placement", &["pack", "spread"]);
-    if placement.as_deref() == Some("spread") {
-        later(reader, section, "placement", "placement over several backends is");
+/// How many backends there are to choose from: without any, the embedded one.
+fn backends(top: &Section<'_>) -> usize {
+    match top.get("backends").map(|value| value.get_ref()) {
+        Some(DeValue::Array(list)) => list.len().max(1),
+        _ => 1,
     }
 }
 
-fn acknowledge<'a>(reader: &mut Reader<'a>, section: &Section<'a>) {
-    let Some(value) = section.get("acknowledge") else {
-        return;
+/// How many copies there are to be, when a write is acknowledged, and where copies go.
+fn policy<'a>(reader: &mut Reader<'a>, section: &Section<'a>, backends: usize) -> Policy {
+    let copies = reader.count(section, "copies").unwrap_or(1);
+    if copies > backends {
+        let are = if backends == 1 { "is" } else { "are" };
+        let message = format!("`copies` asks for {copies} backends, {backends} {are} configured");
+        reader.problems.error(&section.span_of("copies"), message);
+    }
+    let copies = u32::try_from(copies).unwrap_or(u32::MAX);
+    let acknowledge = acknowledge(reader, section, copies);
+    let placement = match reader.word(section, "placement", &["pack", "spread"]).as_deref() {
+        Some("spread") => Placement::Spread,
+        _ => Placement::Pack,
     };
-    match (value.get_ref(), integer(value.get_ref())) {
-        (DeValue::String(word), _) if word == "all" => {}
-        (_, Some(1)) => {}
-        (_, Some(n)) if n > 1 => {
-            later(reader, section, "acknowledge", "more than one replica is");
+    Policy { copies, acknowledge, placement }
+}
+
+fn acknowledge<'a>(reader: &mut Reader<'a>, section: &Section<'a>, copies: u32) -> Acknowledge {
+    let Some(value) = section.get("acknowledge") else {
+        return Acknowledge::Replicas(1);
+    };
+    match (value.get_ref(), integer(value.get_ref()).and_then(|n| u32::try_from(n).ok())) {
+        (DeValue::String(word), _) if word == "all" => return Acknowledge::All,
+        (_, Some(n)) if n > 0 && n <= copies => return Acknowledge::Replicas(n),
+        (_, Some(n)) if n > copies => {
+            let message = format!("`acknowledge` asks for {n} replicas, `copies` makes only {copies}");
+            reader.problems.error(&value.span(), message);
         }
         _ => {
             let message = "`acknowledge` takes a number of replicas, at least 1, or \"all\"";
             reader.problems.error(&value.span(), message);
         }
     }
-}
-
-fn later(reader: &mut Reader<'_>, section: &Section<'_>, key: &str, what: &str) {
-    let message = format!("{what} not supported in this version");
-    reader.problems.error(&section.span_of(key), message);
+    Acknowledge::Replicas(1)
 }
 
 fn anonymous<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Anonymous {

@@ -1,6 +1,8 @@
 //! Background work: when it runs. What it does is one call of the store each.
 
+mod backend_watch;
 pub mod cleanup;
+mod copies;
 mod disk_watch;
 pub mod multipart_expiry;
 
@@ -25,6 +27,9 @@ impl Workers {
         running.spawn(cleanup::run(Arc::clone(node), cleanup::job(node), stop_signal()));
         let expiry = multipart_expiry::job(node);
         running.spawn(multipart_expiry::run(Arc::clone(node), expiry, stop_signal()));
+        running.spawn(backend_watch::run(node.store.clone(), stop_signal()));
+        running.spawn(copies::run(node.store.clone(), stop_signal()));
+        running.spawn(copies::audit(node.store.clone(), stop_signal()));
         running.spawn(disk_watch::run(node.store.clone(), stop_signal()));
         Self { stop, running }
     }

@@ -36,8 +36,6 @@ pub struct Backend {
     pub name: String,
     pub quota_bytes: Option<u64>,
     pub kind: Kind,
-    /// Where it stands in the file.
-    pub offset: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -51,14 +49,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Embedded => "embedded",
-            Self::Disk { .. } => "disk",
-            Self::S3(_) => "s3",
-        }
-    }
-
     /// What two backends must not share: copies in one place are one copy.
     fn place(&self) -> Option<String> {
         match self {
@@ -90,12 +80,7 @@ fn backend<'a>(
     let kind = kind(reader, section, data_dir);
     let quota_bytes = reader.size(section, "quota");
     let (name, kind) = (name?, kind?);
-    taken.take(reader, section, &name, &kind).then_some(Backend {
-        name: name.value,
-        quota_bytes,
-        kind,
-        offset: section.span.start,
-    })
+    taken.take(reader, section, &name, &kind).then_some(Backend { name: name.value, quota_bytes, kind })
 }
 
 fn name<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<At<String>> {

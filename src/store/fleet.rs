@@ -1,0 +1,236 @@
+//! The backends of the node: what each may be used for, how it is doing, what it was asked for.
+
+use backend::{Backend, BackendError, Fault, Local, Location};
+use meta::{Account, BackendId, BackendState, EMBEDDED, Meta, Month, Place, Target, Traffic};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use types::{BlobId, Timestamp};
+
+use crate::breaker::{Breaker, Circuit};
+use crate::placement::{Candidate, Placement, order};
+use crate::{BackendOptions, BackendSource, Before, MonthlyLimits, StoreError};
+
+/// What the embedded backend is called where the configuration names none.
+const EMBEDDED_NAME: &str = "embedded";
+
+/// One backend.
+#[derive(Debug)]
+pub struct Member {
+    pub id: BackendId,
+    pub name: String,
+    /// Whether objects have names there that people can read.
+    pub readable: bool,
+    pub backend: Arc<dyn Backend>,
+    pub breaker: Breaker,
+    /// Replicas there that were found missing or damaged since the start.
+    pub bad_found: AtomicU64,
+    limits: MonthlyLimits,
+    state: RwLock<(BackendState, Timestamp)>,
+    /// What of its usage is in the monthly counters.
+    counted: Mutex<backend::Usage>,
+}
+
+impl Member {
+    pub fn is_embedded(&self) -> bool {
+        self.id == EMBEDDED
+    }
+
+    pub fn state(&self) -> BackendState {
+        self.state.read().0
+    }
+
+    pub fn state_since(&self) -> Timestamp {
+        self.state.read().1
+    }
+
+    pub fn set_state(&self, state: BackendState, since: Timestamp) {
+        *self.state.write() = (state, since);
+    }
+
+    /// Whether it takes new replicas.
+    pub fn is_active(&self) -> bool {
+        self.state() == BackendState::Active
+    }
+
+    /// Where a target's bytes are; `None` for an inline value, which is no backend's.
+    pub fn location(&self, blob: BlobId, place: &Place) -> Option<Location> {
+        match place {
+            Place::Inline => None,
+            Place::File => Some(self.backend.locate(blob, None)),
+            Place::Object(name) => Some(Location::new(Arc::clone(name))),
+        }
+    }
+
+    /// A place that was never used: `number` is new, or the blob's own for its first replica here.
+    pub fn target(&self, number: BlobId, readable: Option<&str>) -> Target {
+        let readable = readable.filter(|_| self.readable);
+        let name = self.backend.locate(number, readable);
+        Target::new(self.id, Place::Object(name.as_str().into()))
+    }
+
+    pub fn admits(&self) -> bool {
+        self.breaker.admits(Instant::now())
+    }
+
+    pub fn succeeded(&self) {
+        if self.breaker.succeeded() {
+            tracing::info!(backend = self.name, "the backend answers again");
+        }
+    }
+
+    pub fn failed(&self, error: &BackendError) {
+        // Some answer is an answer: a backend that says "absent" is alive.
+        if !error.fault.is_the_backends() {
+            self.succeeded();
+        } else if self.breaker.failed(Instant::now()) {
+            tracing::warn!(backend = self.name, %error, "the backend fails again and again; it is left alone");
+        }
+    }
+
+    /// Files the outcome of a call with the breaker.
+    pub fn judge<T>(&self, outcome: Result<T, BackendError>) -> Result<T, BackendError> {
+        match &outcome {
+            Ok(_) => self.succeeded(),
+            Err(error) => self.failed(error),
+        }
+        outcome
+    }
+
+    /// An outcome where no answer in time is the backend's failure.
+    pub fn too_late(&self) -> BackendError {
+        let error = BackendError::new(Fault::Unavailable, "no answer in time");
+        self.failed(&error);
+        error
+    }
+
+    /// Whether a month's limit leaves no room for `more`.
+    pub fn used_up(&self, traffic: Traffic, more: Traffic) -> bool {
+        let over = |limit: Option<u64>, used: u64, more: u64| {
+            limit.is_some_and(|limit| more > 0 && used.saturating_add(more) > limit)
+        };
+        over(self.limits.calls, traffic.calls, more.calls)
+            || over(self.limits.ingress_bytes, traffic.ingress_bytes, more.ingress_bytes)
+            || over(self.limits.egress_bytes, traffic.egress_bytes, more.egress_bytes)
+    }
+
+    pub fn has_limits(&self) -> bool {
+        self.limits != MonthlyLimits::default()
+    }
+
+    pub fn limits(&self) -> MonthlyLimits {
+        self.limits
+    }
+
+    pub fn circuit(&self) -> Circuit {
+        self.breaker.circuit()
+    }
+
+    /// Brings what it was asked for since the last time into the month's counters.
+    pub fn count(&self, meta: &Meta, now: Timestamp) -> Traffic {
+        let month = Month::of(now);
+        let mut counted = self.counted.lock();
+        let usage = self.backend.usage();
+        let more = Traffic {
+            calls: usage.calls.saturating_sub(counted.calls),
+            ingress_bytes: usage.ingress_bytes.saturating_sub(counted.ingress_bytes),
+            egress_bytes: usage.egress_bytes.saturating_sub(counted.egress_bytes),
+        };
+        if more != Traffic::default() {
+            *counted = usage;
+            meta.count_traffic(self.id, month, more);
+        }
+        meta.traffic(self.id, month)
+    }
+}
+
+/// All backends, in the order of the configuration.
+#[derive(Debug)]
+pub struct Fleet {
+    members: Vec<Arc<Member>>,
+    by_id: HashMap<BackendId, Arc<Member>>,
+}
+
+impl Fleet {
+    pub fn open(
+        meta: &Meta,
+        embedded: &Arc<Local>,
+        options: &[BackendOptions],
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let only = [BackendOptions::embedded(EMBEDDED_NAME)];
+        let options = if options.is_empty() { &only } else { options };
+        let known: Vec<String> = meta.backends()?.into_iter().map(|(name, _)| name).collect();
+        let mut members = Vec::with_capacity(options.len());
+        for options in options {
+            let backend = match &options.source {
+                BackendSource::Embedded => Arc::clone(embedded) as Arc<dyn Backend>,
+                BackendSource::Other(open) => {
+                    // A disk that is to be used for the first time must be there: only then is it marked, and
+                    // from then on a directory without the mark is a disk that is not mounted.
+                    let before = Before { node: meta.node_id()?, used: known.contains(&options.name) };
+                    open.0(&before)
+                        .map_err(|why| StoreError::Storage(format!("backend \"{}\": {why}", options.name)))?
+                }
+            };
+            let record = meta.backend(&options.name, options.is_embedded(), now)?;
+            meta.ledger().set_quota(Account::Backend(record.id), options.quota);
+            members.push(Arc::new(Member {
+                id: record.id,
+                name: options.name.clone(),
+                readable: options.readable,
+                counted: Mutex::new(backend.usage()),
+                backend,
+                breaker: Breaker::default(),
+                bad_found: AtomicU64::new(0),
+                limits: options.monthly,
+                state: RwLock::new((record.state, record.since)),
+            }));
+        }
+        let by_id = members.iter().map(|member| (member.id, Arc::clone(member))).collect();
+        Ok(Self { members, by_id })
+    }
+
+    pub fn members(&self) -> &[Arc<Member>] {
+        &self.members
+    }
+
+    /// `None`: a backend that is not configured (any more).
+    pub fn get(&self, id: BackendId) -> Option<&Arc<Member>> {
+        self.by_id.get(&id)
+    }
+
+    pub fn named(&self, name: &str) -> Option<&Arc<Member>> {
+        self.members.iter().find(|member| member.name == name)
+    }
+
+    /// There is nothing to choose: the embedded backend is all that there is.
+    pub fn is_simple(&self) -> bool {
+        matches!(&self.members[..], [only] if only.is_embedded() && !only.has_limits())
+    }
+
+    /// Where a new replica of `size` bytes may go, best first.
+    pub fn order(&self, meta: &Meta, placement: Placement, size: u64, now: Timestamp) -> Vec<Arc<Member>> {
+        let write = Traffic { calls: 1, ingress_bytes: size, egress_bytes: 0 };
+        let candidate = |member: &Arc<Member>| Candidate {
+            backend: member.id,
+            usable: member.is_active(),
+            healthy: member.breaker.is_closed(),
+            used_up: member.has_limits() && member.used_up(member.count(meta, now), write),
+            quota: meta.ledger().quota(Account::Backend(member.id)),
+            occupied: meta.ledger().occupied(Account::Backend(member.id)),
+        };
+        let candidates: Vec<Candidate> = self.members.iter().map(candidate).collect();
+        let ordered = order(placement, &candidates);
+        ordered.into_iter().filter_map(|id| self.get(id).cloned()).collect()
+    }
+
+    /// Counts a replica there that is not what it should be.
+    pub fn found_bad(&self, id: BackendId) {
+        if let Some(member) = self.get(id) {
+            member.bad_found.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

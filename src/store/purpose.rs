@@ -1,0 +1,68 @@
+//! What bytes are for, so that a backend that can say it does: a provider's bucket or a disk then
+//! describes itself to people, and to whoever rebuilds a node from it.
+
+use backend::{NewReplica, Pairs};
+use meta::NewBlob;
+use types::{BlobId, BucketId, Key, ObjectHeaders};
+
+use crate::Inner;
+
+#[derive(Clone, Copy)]
+pub struct Purpose<'a> {
+    pub bucket: BucketId,
+    /// Not known yet of what a mount writes.
+    pub key: Option<&'a Key>,
+    /// Of the object; a part has those of its upload.
+    pub headers: &'a ObjectHeaders,
+    /// A part of an upload: its number.
+    pub part: Option<u16>,
+}
+
+impl Purpose<'_> {
+    /// What a replica says of itself before its bytes are known.
+    pub fn describe(&self, inner: &Inner, blob: BlobId, size: Option<u64>) -> NewReplica {
+        let name = inner.settings.bucket_name(self.bucket);
+        let name = name.as_ref().map(|name| name.as_str()).unwrap_or_default();
+        let mut identity =
+            vec![("blob".to_owned(), blob.to_string()), ("bucket".to_owned(), name.to_owned())];
+        if let Some(key) = self.key {
+            identity.push(("key".to_owned(), key.as_str().to_owned()));
+        }
+        if let Some(part) = self.part {
+            identity.push(("part".to_owned(), part.to_string()));
+        }
+        NewReplica {
+            blob,
+            readable: self.key.map(|key| format!("{name}/{}", key.as_str())),
+            size,
+            headers: headers(self.headers),
+            metadata: self.headers.user_metadata.clone(),
+            identity,
+        }
+    }
+}
+
+fn headers(headers: &ObjectHeaders) -> Pairs {
+    let all = [
+        ("content-type", &headers.content_type),
+        ("cache-control", &headers.cache_control),
+        ("content-disposition", &headers.content_disposition),
+        ("content-encoding", &headers.content_encoding),
+        ("content-language", &headers.content_language),
+        ("expires", &headers.expires),
+    ];
+    let given = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+    given.collect()
+}
+
+/// What is known only when the body has ended.
+pub fn identity_of(blob: &NewBlob, md5: [u8; 16], checksum: &types::Checksum) -> Pairs {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let pairs = [
+        ("size", blob.size.to_string()),
+        ("written", blob.written.millis().to_string()),
+        ("md5", hex(&md5)),
+        ("checksum", format!("{} {}", checksum.algorithm().name(), hex(checksum.bytes()))),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
