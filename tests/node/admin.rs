@@ -29,7 +29,7 @@ async fn status_is_one_screen_and_one_document() {
             "configuration": "*", "data_dir": "*",
             "disk": { "room_bytes": "*", "size_bytes": "*" },
             "queues": [{ "name": "cleanup", "waiting": 0, "or_more": false }],
-            "buckets": [account("test-bucket")], "backends": [account("embedded")],
+            "buckets": [account("test-bucket")], "backends": [account("embedded")], "mounts": [],
         })
     );
     let screen = text(&node, &["status"]);
@@ -213,7 +213,7 @@ fn versions_agree() {
 #[test]
 fn without_a_node_there_is_a_clear_answer() {
     let place = Place::with_config(SMALL);
-    for command in ["status", "usage", "cleanup", "jobs", "logs", "log-level", "reload", "credentials"] {
+    for command in ["status", "usage", "cleanup", "jobs", "logs", "log-level", "reload", "credentials", "mounts"] {
         let refused = place.run(&[command]);
         assert_eq!(refused.code, Some(3), "{command}: {refused:?}");
         assert!(refused.err.contains("no node is running here"), "{command}: {}", refused.err);

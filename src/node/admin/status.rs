@@ -1,5 +1,6 @@
 //! How the node is, on one screen: what is wrong comes first.
 
+use super::mounts::Mount;
 use super::{Fault, Nothing};
 use crate::finding::{Finding, Severity};
 use crate::health;
@@ -26,6 +27,7 @@ pub struct Status {
     pub queues: Vec<Queue>,
     pub buckets: Vec<Account>,
     pub backends: Vec<Account>,
+    pub mounts: Vec<Mount>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,7 @@ pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Faul
         }],
         buckets: usage::buckets(&node),
         backends: usage::backends(&node),
+        mounts: node.mounts.all().iter().map(Mount::from).collect(),
     })
 }
 

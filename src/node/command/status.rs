@@ -1,6 +1,6 @@
 //! `s3-orchestrator status`: one screen.
 
-use super::{Ask, Global, Run, usage, words};
+use super::{Ask, Global, Run, mounts, usage, words};
 use crate::admin::Nothing;
 use crate::admin::status::{Health, Queue, Status};
 use std::fmt::Write as _;
@@ -45,6 +45,9 @@ fn text(status: &Status) -> String {
     let _ = writeln!(text, "  queues         {}", queues.join(", "));
     let _ = write!(text, "\nBuckets:\n{}", usage::accounts(&status.buckets));
     let _ = write!(text, "\nBackends:\n{}", usage::accounts(&status.backends));
+    if !status.mounts.is_empty() {
+        let _ = write!(text, "\nMounts:\n{}", mounts::table(&status.mounts));
+    }
     text
 }
 
