@@ -31,6 +31,12 @@ pub struct Running {
     pub leaving: bool,
 }
 
+impl Running {
+    fn wanted(&self) -> bool {
+        self.mount.is_alive() || (self.lasting && !self.leaving)
+    }
+}
+
 /// How an order to unmount ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmounted {
@@ -60,14 +66,18 @@ impl Mounts {
         let mount =
             fuse::Mount::start(&self.store, options).with_context(|| format!("cannot mount on {place}"))?;
         let running = Running { mount: Arc::new(mount), lasting, leaving: false };
-        self.running.lock().push(running.clone());
+        let mut all = self.running.lock();
+        // One of the configuration that somebody else unmounted has its successor.
+        all.retain(|other| other.mount.is_alive() || other.mount.path() != running.mount.path());
+        all.push(running.clone());
+        drop(all);
         Ok(running)
     }
 
-    /// What somebody else unmounted is forgotten.
+    /// What somebody else unmounted is forgotten, unless the configuration wants it.
     pub fn all(&self) -> Vec<Running> {
         let mut running = self.running.lock();
-        let ended: Vec<_> = running.extract_if(.., |running| !running.mount.is_alive()).collect();
+        let ended: Vec<_> = running.extract_if(.., |running| !running.wanted()).collect();
         let all = running.clone();
         drop(running);
         // Their end waits for the store, which nobody here should.
@@ -76,7 +86,8 @@ impl Mounts {
     }
 
     pub fn remove(&self, path: &Path) -> Unmounted {
-        let at = |running: &Running| running.mount.path() == path && !running.leaving;
+        let at =
+            |running: &Running| running.mount.path() == path && running.mount.is_alive() && !running.leaving;
         let Some(found) = self.all().into_iter().find(at) else { return Unmounted::NotMounted };
         let ended = found.mount.unmount(GRACE);
         let mut running = self.running.lock();

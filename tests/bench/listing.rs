@@ -44,7 +44,8 @@ pub fn fill(data_dir: &Path, buckets: &[(&str, u64)], key: fn(u64, u64) -> Strin
         let bucket = meta.bucket(&BucketName::new(name).map_err(|e| anyhow::anyhow!("{e}"))?, NOW)?;
         for from in (0..of).step_by(usize::try_from(KEYS_PER_COMMIT)?) {
             meta.commit_and_wait(Order::Shared, move |txn| -> Result<(), meta::MetaError> {
-                (from..of.min(from + KEYS_PER_COMMIT)).try_for_each(|number| lay(txn, bucket.id, number, key(number, of)))
+                (from..of.min(from + KEYS_PER_COMMIT))
+                    .try_for_each(|number| lay(txn, bucket.id, number, key(number, of)))
             })?;
         }
     }

@@ -79,8 +79,7 @@ const SECTIONS: [(&str, Section); 6] = [
     ("mount", mount::measure),
 ];
 
-const USAGE: &str =
-    "usage: bench [--quick] [--uploads-whole] [--only=PUT-64] [small] [large] [listing] [multipart] [memory] [mount]";
+const USAGE: &str = "usage: bench [--quick] [--uploads-whole] [--only=PUT-64] [small] [large] [listing] [multipart] [memory] [mount]";
 
 fn main() -> Result<()> {
     // Cargo adds `--bench`.

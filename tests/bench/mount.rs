@@ -96,7 +96,12 @@ impl Bench {
     }
 
     /// How much faster the mount is than the file system below; the first round warms the caches.
-    fn faster(&self, rounds: usize, mut act: impl FnMut(&Path) -> Result<()>, ours: &Path) -> Result<(f64, String)> {
+    fn faster(
+        &self,
+        rounds: usize,
+        mut act: impl FnMut(&Path) -> Result<()>,
+        ours: &Path,
+    ) -> Result<(f64, String)> {
         let (mut here, mut there) = (vec![], vec![]);
         for round in 0..=rounds {
             let times = [timed(|| act(self.below.path()))?, timed(|| act(ours))?];
@@ -144,10 +149,17 @@ impl Bench {
             list(dir)
         };
         let (ratio, how) = self.faster(scale.rounds, cold, &ours)?;
-        report.figure("cold list and stat of 100,000, times as long", 1.0 / ratio, "x", Limit::AtMost(3.0), &how);
+        report.figure(
+            "cold list and stat of 100,000, times as long",
+            1.0 / ratio,
+            "x",
+            Limit::AtMost(3.0),
+            &how,
+        );
         let (ratio, how) = self.faster(scale.rounds, list, &ours)?;
         report.figure("ls -l of 100,000, times as long", 1.0 / ratio, "x", Limit::AtMost(1.5), &how);
-        let there = |dir: &Path| (0..scale.names).try_for_each(|number| stat(&dir.join(name(number, 0)), true));
+        let there =
+            |dir: &Path| (0..scale.names).try_for_each(|number| stat(&dir.join(name(number, 0)), true));
         let (ratio, how) = self.faster(scale.rounds, there, &ours)?;
         report.figure("stat of 100,000 names, warm", ratio, "x", Limit::AtLeast(0.6), &how);
         let missing = |dir: &Path| {
@@ -184,7 +196,13 @@ impl Bench {
             }
             let cost = median(&with) - median(&without);
             let how = format!("PUT {:.0} us, without a mount {:.0} us", median(&with), median(&without));
-            report.figure(&format!("cost for a PUT of a name {what}"), cost, "us", Limit::AtMost(limit), &how);
+            report.figure(
+                &format!("cost for a PUT of a name {what}"),
+                cost,
+                "us",
+                Limit::AtMost(limit),
+                &how,
+            );
         }
         Ok(())
     }
@@ -214,9 +232,8 @@ impl Bench {
         let _ = rclone.kill();
         let _ = rclone.wait();
         let (theirs, ours) = measured?;
-        for (at, (what, limit)) in [("find, to rclone mount", 20.0), ("small files, to rclone mount", 5.0)]
-            .into_iter()
-            .enumerate()
+        for (at, (what, limit)) in
+            [("find, to rclone mount", 20.0), ("small files, to rclone mount", 5.0)].into_iter().enumerate()
         {
             let how = format!("{:.1} ms, rclone {:.1} ms", ours[at] * 1e3, theirs[at] * 1e3);
             report.figure(what, theirs[at] / ours[at], "x", Limit::AtLeast(limit), &how);

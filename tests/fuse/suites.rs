@@ -8,7 +8,15 @@ use std::process::Command;
 
 /// What a mount has; links, devices, FIFOs, sockets and flags it has not.
 const GROUPS: [&str; 10] = [
-    "chmod::", "chown::", "ftruncate::", "mkdir::", "open::", "rename::", "rmdir::", "truncate::", "unlink::",
+    "chmod::",
+    "chown::",
+    "ftruncate::",
+    "mkdir::",
+    "open::",
+    "rename::",
+    "rmdir::",
+    "truncate::",
+    "unlink::",
     "utimensat::",
 ];
 /// A case, and why it fails here.

@@ -34,7 +34,9 @@ pub struct Mount {
     pub lasting: bool,
     /// It was unmounted while files in it were open.
     pub leaving: bool,
-    pub open_handles: u64,
+    /// Nobody else unmounted it.
+    pub alive: bool,
+    pub open_files: u64,
     /// What the kernel remembers of it.
     pub inodes: u64,
     /// If it was asked for.
@@ -85,7 +87,8 @@ impl From<&Running> for Mount {
             read_only: options.read_only,
             lasting: running.lasting,
             leaving: running.leaving,
-            open_handles: running.mount.open_handles() as u64,
+            alive: running.mount.is_alive(),
+            open_files: running.mount.open_handles() as u64,
             inodes: running.mount.inodes() as u64,
             hidden: None,
         }

@@ -38,16 +38,17 @@ pub fn table(mounts: &[Mount]) -> String {
     }
     let row = |mount: &Mount| {
         let mode = if mount.read_only { "read-only" } else { "writable" };
-        let lasts = match (mount.leaving, mount.lasting) {
-            (true, _) => "unmounted, in use",
-            (false, true) => "configured",
-            (false, false) => "until the node stops",
+        let lasts = match (mount.leaving, mount.lasting, mount.alive) {
+            (true, _, _) => "unmounted, in use",
+            (false, true, false) => "gone",
+            (false, true, true) => "configured",
+            (false, false, _) => "until the node stops",
         };
         let path = mount.path.display().to_string();
-        vec![path, source(mount), mode.to_owned(), lasts.to_owned(), mount.open_handles.to_string()]
+        vec![path, source(mount), mode.to_owned(), lasts.to_owned(), mount.open_files.to_string()]
     };
     let rows: Vec<_> = mounts.iter().map(row).collect();
-    words::table(&["directory", "bucket", "mode", "lasts", "open"], &rows)
+    words::table(&["directory", "bucket", "mode", "lasts", "open files"], &rows)
 }
 
 /// The bucket, and where in it the mount begins.
