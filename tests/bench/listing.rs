@@ -23,7 +23,7 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
     config.buckets = BUCKETS.map(BucketConfig::new).to_vec();
     let mut node = Node::prepare(config)?;
     let begun = Instant::now();
-    fill(&node.data_dir(), scale.keys)?;
+    fill(&node.data_dir(), &BUCKETS.into_iter().zip(scale.keys).collect::<Vec<_>>(), key)?;
     report.note(&format!("{:?} objects laid in {:.0} s", scale.keys, begun.elapsed().as_secs_f64()));
     node.run()?;
     list(scale, &node, report)?;
@@ -37,14 +37,15 @@ fn key(number: u64, of: u64) -> String {
 }
 
 /// Through the metadata engine, as the store does it, but many objects to a commit and without syncs.
-fn fill(data_dir: &Path, keys: [u64; 3]) -> Result<()> {
+pub fn fill(data_dir: &Path, buckets: &[(&str, u64)], key: fn(u64, u64) -> String) -> Result<()> {
     let options = meta::Options { path: data_dir.join("meta"), sync: false, block_cache_bytes: 64 << 20 };
     let meta = Meta::open(&options)?;
-    for (name, of) in BUCKETS.into_iter().zip(keys) {
+    for (name, of) in buckets.iter().copied() {
         let bucket = meta.bucket(&BucketName::new(name).map_err(|e| anyhow::anyhow!("{e}"))?, NOW)?;
         for from in (0..of).step_by(usize::try_from(KEYS_PER_COMMIT)?) {
             meta.commit_and_wait(Order::Shared, move |txn| -> Result<(), meta::MetaError> {
-                (from..of.min(from + KEYS_PER_COMMIT)).try_for_each(|number| lay(txn, bucket.id, number, of))
+                (from..of.min(from + KEYS_PER_COMMIT))
+                    .try_for_each(|number| lay(txn, bucket.id, number, key(number, of)))
             })?;
         }
     }
@@ -55,7 +56,7 @@ fn lay(
     txn: &mut meta::Txn<'_>,
     bucket: types::BucketId,
     number: u64,
-    of: u64,
+    key: String,
 ) -> Result<(), meta::MetaError> {
     let bytes = Bytes::copy_from_slice(&number.to_le_bytes());
     let size = bytes.len() as u64;
@@ -87,7 +88,7 @@ fn lay(
             ..ObjectHeaders::default()
         },
     };
-    let key = Key::new(key(number, of)).map_err(|e| meta::MetaError::Damaged(e.to_string()))?;
+    let key = Key::new(key).map_err(|e| meta::MetaError::Damaged(e.to_string()))?;
     txn.write_object(bucket, &key, draft, &WriteConditions::default())?;
     Ok(())
 }

@@ -5,12 +5,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod coherence;
+mod commands;
 mod life;
 mod names;
 mod naming;
 mod property;
 mod reading;
 mod rig;
+mod suites;
 mod tools;
 mod watchdog;
 mod writing;
