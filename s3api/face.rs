@@ -1,19 +1,23 @@
 //! The S3 face as a value: the door to objects, what it was told, and the keys it has derived.
 
+use std::sync::Arc;
 use store::Store;
 
 use crate::LiveOptions;
 use crate::auth::SigningKeys;
+use crate::rates::Purses;
 
 /// Give it to [`crate::serve`].
 pub struct Face {
     pub store: Store,
     pub options: LiveOptions,
     pub keys: SigningKeys,
+    /// Of credentials.
+    pub(crate) purses: Arc<Purses<String>>,
 }
 
 impl Face {
     pub fn new(store: Store, options: LiveOptions) -> Self {
-        Self { store, options, keys: SigningKeys::default() }
+        Self { store, options, keys: SigningKeys::default(), purses: Arc::default() }
     }
 }

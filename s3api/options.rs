@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use crate::cors::CorsRule;
+use crate::proxies::Proxies;
+use crate::rates::{Rate, RateLimits};
 use types::{BucketId, BucketName, Timestamp};
 use zeroize::Zeroizing;
 
@@ -57,6 +60,8 @@ pub struct Credential {
     pub access_key_id: String,
     pub secret: Secret,
     pub rights: Rights,
+    /// Its own, instead of the one for all credentials.
+    pub rate: Option<Rate>,
     pub bucket: Arc<Bucket>,
 }
 
@@ -66,6 +71,9 @@ pub struct Bucket {
     pub id: BucketId,
     pub created: Timestamp,
     pub anonymous: Anonymous,
+    /// Anonymous rights end where keys begin with none of these; empty: they hold for all keys.
+    pub anonymous_prefixes: Vec<String>,
+    pub cors: Vec<CorsRule>,
 }
 
 /// The options in force. Each connection and each request takes them as they are when it begins, and
@@ -114,6 +122,8 @@ pub struct Options {
     pub max_connections: usize,
     /// Above it: 503 SlowDown.
     pub max_requests_in_flight: usize,
+    pub rates: RateLimits,
+    pub proxies: Proxies,
     /// How long requests in flight may still run after the order to stop.
     pub shutdown_grace: Duration,
     /// Now, from outside, so that tests own the clock.

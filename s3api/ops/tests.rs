@@ -63,7 +63,7 @@ fn world() -> World {
     })
     .unwrap();
     let id = store.bucket(&name).unwrap();
-    let bucket = Arc::new(Bucket { name, id, created: Timestamp(0), anonymous: Anonymous::default() });
+    let bucket = Arc::new(Bucket { name, id, created: Timestamp(0), anonymous: Anonymous::default(), anonymous_prefixes: Vec::new(), cors: Vec::new() });
     World { store, bucket, options: testing::options(), _dir: dir }
 }
 
@@ -436,12 +436,13 @@ async fn post(world: &World, anonymous: Anonymous, fields: &[(&str, &str)], file
         store: &world.store,
         options: &options,
         keys: &crate::auth::SigningKeys::default(),
+        purses: &std::sync::Arc::default(),
         target: &router::target("/own", None, None).unwrap(),
         headers: &headers,
         now: testing::NOW,
     };
     let mut audit = crate::Audit::default();
-    match super::post_object::post_object(&form, RequestBody::from_bytes(body), &mut audit).await {
+    match super::post_object::post_object(&form, RequestBody::from_bytes(body), &mut audit, &mut None).await {
         Ok(response) => answered(response, None).await,
         Err(error) => answered(Response::new(ResponseBody::Empty), Some(error.code.name())).await,
     }

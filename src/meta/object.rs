@@ -103,6 +103,7 @@ impl Txn<'_> {
         let record = ObjectRecord::of(draft, Version(self.next_id()?));
         self.charge(Account::Bucket(bucket), Delta::object(record.size));
         self.put(Table::Objects, keyspace::object(bucket, key.as_bytes()), record.encode());
+        self.tell_created(bucket, key, record.size, &record.etag)?;
         self.publish(Change { bucket, key: key.clone(), version: Some(record.version) });
         Ok(record)
     }
@@ -119,6 +120,7 @@ impl Txn<'_> {
         if let Some(current) = &current {
             self.displace(bucket, current)?;
             self.delete(Table::Objects, keyspace::object(bucket, key.as_bytes()));
+            self.tell_removed(bucket, key)?;
             self.publish(Change { bucket, key: key.clone(), version: None });
         }
         Ok(current)

@@ -4,17 +4,24 @@
 //! right; all mistakes are reported at once. Keys of features that this version does not have are
 //! known, and refused: a node never ignores what its owner asked for.
 
+mod admin;
 mod backends;
 mod buckets;
 pub mod changes;
+mod cors;
 mod difference;
 mod expand;
 mod keys;
 mod problem;
+mod rates;
 mod reader;
 mod s3;
 mod secret;
+mod telemetry;
+pub mod tls;
+mod webhooks;
 
+pub use admin::Admin;
 pub use buckets::{Bucket, Credential, Origin, check_access_key_id};
 pub use changes::Change;
 pub use difference::{Difference, Settings};
@@ -22,6 +29,8 @@ pub use expand::Env;
 pub use problem::Problem;
 pub use s3::{S3, parse_listen};
 pub use secret::judge as check_secret;
+pub use telemetry::Telemetry;
+pub use webhooks::Webhook;
 
 use problem::Problems;
 use reader::{Reader, Section};
@@ -44,6 +53,9 @@ pub struct Config {
     /// Of the embedded backend.
     pub backend_quota_bytes: Option<u64>,
     pub log: Log,
+    pub admin: Admin,
+    pub telemetry: Telemetry,
+    pub webhooks: Vec<Webhook>,
     /// The file's own words, to be compared with those of another.
     pub settings: Settings,
 }
@@ -56,6 +68,13 @@ impl Config {
         self.durability = running.durability;
         self.s3.listen = running.s3.listen;
         self.log.format = running.log.format;
+        self.log.audit_file.clone_from(&running.log.audit_file);
+        self.admin.clone_from(&running.admin);
+        self.telemetry.clone_from(&running.telemetry);
+        // A listener speaks TLS or not, for as long as it is there.
+        if self.s3.tls.is_some() != running.s3.tls.is_some() {
+            self.s3.tls.clone_from(&running.s3.tls);
+        }
     }
 }
 
@@ -69,6 +88,8 @@ pub enum Durability {
 pub struct Log {
     pub format: Option<LogFormat>,
     pub level: Option<String>,
+    /// Audit lines go here instead of to standard error.
+    pub audit_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -167,14 +188,19 @@ fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
 fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Config {
     let s3 = reader.table(top, "s3", "[s3]", keys::S3);
     later(reader, top);
+    let buckets = buckets::read(reader, top);
+    let names: Vec<_> = buckets.iter().map(|bucket| bucket.name.clone()).collect();
     Config {
         file: file.to_owned(),
         data_dir: data_dir(reader, top),
         durability: durability(reader, top),
         s3: s3.map(|section| s3::read(reader, &section)).unwrap_or_default(),
-        buckets: buckets::read(reader, top),
+        webhooks: webhooks::read(reader, top, &names),
+        telemetry: telemetry::read(reader, top),
+        buckets,
         backend_quota_bytes: backends::read(reader, top),
         log: log(reader, top),
+        admin: admin::read(reader, top),
         settings: Settings::default(),
     }
 }
@@ -205,20 +231,14 @@ fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Log {
         _ => LogFormat::Json,
     });
     let level = reader.word(&section, "level", &["error", "warn", "info", "debug", "trace"]);
-    Log { format, level }
+    let audit_file = reader.text(&section, "audit_file").map(|at| reader.dir.join(at.value));
+    Log { format, level, audit_file }
 }
 
 /// Tables of features that this version does not have.
 fn later<'a>(reader: &mut Reader<'a>, top: &Section<'a>) {
     for mount in reader.tables(top, "mounts", "[[mounts]]", keys::MOUNTS) {
         reader.problems.error(&mount.span, "mounts are not supported in this version");
-    }
-    let Some(admin) = reader.table(top, "admin", "[admin]", keys::ADMIN) else {
-        return;
-    };
-    if admin.has("listen") {
-        let message = "the admin listener is not supported in this version";
-        reader.problems.error(&admin.span_of("listen"), message);
     }
 }
 

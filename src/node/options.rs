@@ -2,11 +2,11 @@
 
 use crate::config::{Config, Durability, S3};
 use crate::process;
-use s3api::{Bucket, Credential};
+use s3api::{Bucket, Credential, Proxies, RateLimits};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
 use types::Timestamp;
 
@@ -73,7 +73,32 @@ pub fn of_face(config: &Config, store: &Store) -> s3api::Options {
         min_body_bytes_per_second: s3.min_body_bytes_per_second,
         max_connections: max_connections(s3),
         max_requests_in_flight: s3.max_requests_in_flight,
+        rates: s3.rates,
+        proxies: s3.proxies.clone(),
         shutdown_grace: s3.shutdown_grace,
+        clock: now,
+    }
+}
+
+/// The listener for monitoring: few clients, small requests, no credentials.
+pub fn of_monitoring() -> s3api::Options {
+    s3api::Options {
+        credentials: HashMap::new(),
+        buckets: HashMap::new(),
+        domain: None,
+        external_url: None,
+        sigv2_presigned: false,
+        max_head_bytes: 8 << 10,
+        max_xml_bytes: 0,
+        head_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(75),
+        body_timeout: Duration::from_secs(30),
+        min_body_bytes_per_second: 1 << 10,
+        max_connections: 64,
+        max_requests_in_flight: 8,
+        rates: RateLimits::default(),
+        proxies: Proxies::default(),
+        shutdown_grace: Duration::from_secs(1),
         clock: now,
     }
 }
@@ -98,13 +123,21 @@ fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, Has
     for configured in &config.buckets {
         let id = store.bucket(&configured.name).expect("the store was opened with this bucket");
         let bucket =
-            Arc::new(Bucket { name: configured.name.clone(), id, created, anonymous: configured.anonymous });
+            Arc::new(Bucket {
+                name: configured.name.clone(),
+                id,
+                created,
+                anonymous: configured.anonymous,
+                anonymous_prefixes: configured.anonymous_prefixes.clone(),
+                cors: configured.cors.clone(),
+            });
         buckets.insert(configured.name.as_str().to_owned(), Arc::clone(&bucket));
         for credential in &configured.credentials {
             let granted = Credential {
                 access_key_id: credential.access_key_id.clone(),
                 secret: credential.secret.clone(),
                 rights: credential.rights,
+                rate: credential.rate,
                 bucket: Arc::clone(&bucket),
             };
             credentials.insert(credential.access_key_id.clone(), granted);

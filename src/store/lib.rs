@@ -10,6 +10,8 @@ mod copy;
 mod delete;
 mod disk;
 mod error;
+mod events;
+mod figures;
 mod fsck;
 mod get;
 mod ingest;
@@ -28,9 +30,13 @@ mod work;
 pub use disk::DiskRoom;
 pub use error::{DigestMismatch, SourceError, StoreError};
 pub use fsck::{Difference, FsckSummary, fsck};
+pub use figures::Figures;
 pub use get::{OpenObject, Reader};
 pub use locate::{Located, Piece, ReplicaAt};
-pub use meta::{Change, Listener, ObjectRecord as Object};
+pub use meta::{
+    BatchReport, Cause, Change, EngineFigures, Event, HookId, Listener, MAX_EVENTS, ObjectRecord as Object,
+    Outbox, TableFigures,
+};
 pub use options::*;
 pub use settings::Settings;
 pub use usage::Usage;

@@ -1,8 +1,10 @@
 //! Background work: when it runs. What it does is one call of the store each.
 
+mod certificates;
 pub mod cleanup;
 mod disk_watch;
 pub mod multipart_expiry;
+mod troubles;
 
 use crate::node::Node;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ impl Workers {
         running.spawn(cleanup::run(Arc::clone(node), stop_signal()));
         running.spawn(multipart_expiry::run(Arc::clone(node), stop_signal()));
         running.spawn(disk_watch::run(node.store.clone(), stop_signal()));
+        running.spawn(certificates::run(Arc::clone(node), stop_signal()));
+        running.spawn(troubles::run(Arc::clone(node), stop_signal()));
         Self { stop, running }
     }
 
