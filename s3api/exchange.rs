@@ -14,13 +14,13 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{Instrument as _, Span};
 
 use crate::audit::{Audit, Outcome};
 use crate::error::{Code, S3Error};
 use crate::multiplexed;
-use crate::limits::{MAX_DRAIN_BYTES, MAX_DRAIN_TIME};
+use crate::limits::{MAX_DRAIN_BYTES, MAX_DRAIN_TIME, MAX_LINGER_BYTES, MAX_LINGER_TIME};
 use crate::places::{Place, Places};
 use crate::request_body::BodyAccount;
 use crate::response::BodyError;
@@ -215,7 +215,13 @@ impl<H: Handler> Exchanges<H> {
                 refuse(exchange, &head, panicked(panic.as_ref()))
             }
         };
-        if !drained(exchange.incoming.as_deref(), expects).await {
+        // A stream that ends before its request does is reset, and some clients then miss the answer: there
+        // is no lingering close to help them, as in HTTP/1, so as much is taken in here.
+        let bounds = match self.line.multiplexed() {
+            true => (MAX_LINGER_BYTES, MAX_LINGER_TIME),
+            false => (MAX_DRAIN_BYTES, MAX_DRAIN_TIME),
+        };
+        if !drained(exchange.incoming.as_deref(), expects, bounds).await {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -238,19 +244,23 @@ fn panicked(panic: &(dyn Any + Send)) -> S3Error {
 /// Takes in the rest of a body that was answered early, so that the client finishes sending, reads
 /// the answer and may use the connection again. `false`: too much of it, or the client has been
 /// waiting for a `100 Continue` that never comes.
-async fn drained(account: Option<&BodyAccount>, expects: bool) -> bool {
+async fn drained(
+    account: Option<&BodyAccount>,
+    expects: bool,
+    (max_bytes, max_time): (u64, Duration),
+) -> bool {
     let Some(account) = account else { return true };
     let Some(unread) = account.take_unread() else { return true };
     let expected = unread.size_hint().lower();
-    if expected > MAX_DRAIN_BYTES || (expects && !account.polled()) {
+    if expected > max_bytes || (expects && !account.polled()) {
         return false;
     }
-    tokio::time::timeout(MAX_DRAIN_TIME, drain(unread, account)).await.unwrap_or(false)
+    tokio::time::timeout(max_time, drain(unread, account, max_bytes)).await.unwrap_or(false)
 }
 
-async fn drain(mut body: Incoming, account: &BodyAccount) -> bool {
+async fn drain(mut body: Incoming, account: &BodyAccount, max_bytes: u64) -> bool {
     let mut drained = 0;
-    while drained <= MAX_DRAIN_BYTES {
+    while drained <= max_bytes {
         match std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);

@@ -9,6 +9,9 @@ scripts/deps.sh
 want mkfs.ext4 e2fsprogs
 want losetup mount
 want curl curl
+want openssl openssl
+want nginx nginx-light
+want caddy caddy
 
 requirements=tests/clients/requirements.txt
 [ -f "$requirements" ] || exit 0

@@ -120,7 +120,9 @@ def test_what_clients_sign_is_right_behind_the_proxy(proxied, by_name):
     for key in ("plain", "a b/ü+%&=?#.txt", "x//y/../z", "ends/"):
         s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode(), Metadata={"name": "value"})
         answer = s3.get_object(Bucket=BUCKET, Key=key)
-        assert (answer["Body"].read(), answer["Metadata"]) == (key.encode(), {"name": "value"})
+        # Caddy writes the names of headers in its own way; they are the same names.
+        metadata = {name.lower(): value for name, value in answer["Metadata"].items()}
+        assert (answer["Body"].read(), metadata) == (key.encode(), {"name": "value"})
     listed = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert "x//y/../z" in listed
 

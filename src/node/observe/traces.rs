@@ -26,7 +26,7 @@ use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::Layer;
 
 /// What the spans here are known by, so that nothing else is sent.
 const TARGET: &str = "trace";
