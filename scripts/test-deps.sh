@@ -12,6 +12,10 @@ want curl curl
 want openssl openssl
 want nginx nginx-light
 want caddy caddy
+want fusermount3 fuse3
+want rsync rsync
+want git git
+want sqlite3 sqlite3
 
 requirements=tests/clients/requirements.txt
 [ -f "$requirements" ] || exit 0

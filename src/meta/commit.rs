@@ -32,7 +32,13 @@ pub struct Change {
     pub bucket: BucketId,
     pub key: Key,
     pub version: Option<Version>,
+    /// Who caused it, if it has a number: a mount need not be told of what it did itself.
+    pub origin: Origin,
 }
+
+/// A listener that also commits: what it causes carries its number. Zero is everybody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Origin(pub u32);
 
 /// Hears of every commit, in order, when it is durable and before it is acknowledged. It runs on
 /// the committer's thread: it must not wait and must not commit.
@@ -132,6 +138,10 @@ impl Committer {
             txn.roll_back();
         }
         group.waiting.push(pending);
+        // A commit that comes after would read through a deleted range into what is below it.
+        if !group.delete_ranges.is_empty() {
+            self.write(group);
+        }
     }
 
     fn write(&self, group: &mut Group) {
@@ -230,6 +240,7 @@ pub struct Txn<'a> {
     bytes_before: usize,
     events_before: i64,
     pub(crate) cause: Cause,
+    origin: Origin,
     finished: bool,
 }
 
@@ -245,6 +256,7 @@ impl<'a> Txn<'a> {
             events_before: group.events,
             cause: Cause::default(),
             group,
+            origin: Origin::default(),
             finished: false,
         }
     }
@@ -299,8 +311,13 @@ impl<'a> Txn<'a> {
         self.group.charges.push((account, delta));
     }
 
-    pub(crate) fn publish(&mut self, change: Change) {
-        self.group.changes.push(change);
+    /// What is published from here on is this listener's own doing.
+    pub fn caused_by(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
+    pub(crate) fn publish(&mut self, bucket: BucketId, key: &Key, version: Option<Version>) {
+        self.group.changes.push(Change { bucket, key: key.clone(), version, origin: self.origin });
     }
 
     pub(crate) fn outbox(&self) -> Option<Arc<dyn Outbox>> {

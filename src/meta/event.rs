@@ -10,6 +10,7 @@ use crate::commit::Txn;
 use crate::engine::Table;
 use crate::error::MetaError;
 use crate::keyspace;
+use crate::object::ObjectRecord;
 
 const FORMAT: u8 = 1;
 
@@ -147,6 +148,19 @@ impl Txn<'_> {
             return Ok(());
         }
         self.tell(&hooks, &Event::Removed { bucket, key: key.clone(), at: outbox.now() })
+    }
+
+    /// S3 has no word for it: what is gone, and what came.
+    pub(crate) fn tell_moved(
+        &mut self,
+        bucket: BucketId,
+        from: &Key,
+        to: &Key,
+        record: &ObjectRecord,
+    ) -> Result<(), MetaError> {
+        self.tell_removed(bucket, from)?;
+        self.caused_by(Cause::Copy);
+        self.tell_created(bucket, to, record.size, &record.etag)
     }
 
     /// Puts an event on the queues of these receivers.

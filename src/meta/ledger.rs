@@ -156,6 +156,13 @@ impl Ledger {
         self.0.lock().get(&account).map_or(0, |entry| entry.reserved)
     }
 
+    /// What an account's quota leaves; `None` without one.
+    pub fn left(&self, account: Account) -> Option<u64> {
+        let accounts = self.0.lock();
+        let entry = accounts.get(&account)?;
+        entry.quota.map(|quota| quota.saturating_sub(entry.occupied()))
+    }
+
     pub fn quota(&self, account: Account) -> Option<u64> {
         self.0.lock().get(&account).and_then(|entry| entry.quota)
     }

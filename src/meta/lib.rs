@@ -7,6 +7,7 @@
 //! Start with [`Meta`], then `FORMAT.md`, then `commit.rs`; each table has a file of its own.
 
 pub mod blob;
+mod browse;
 pub mod codec;
 mod commit;
 pub mod engine;
@@ -20,13 +21,15 @@ mod object;
 mod rocks;
 mod sequence;
 pub mod task;
+mod tree;
 pub mod upload;
 
 pub use blob::{
     BackendId, BlobPart, BlobRecord, CHUNK_BYTES, Content, EMBEDDED, NewBlob, NewPlace, Place, Replica,
     decode_inline,
 };
-pub use commit::{Change, Listener, MAX_EVENTS, Order, Txn};
+pub use browse::Child;
+pub use commit::{Change, Listener, MAX_EVENTS, Order, Origin, Txn};
 pub use engine::{Engine, EngineError, Table};
 pub use error::MetaError;
 pub use event::{Cause, Event, HookId, Outbox};
@@ -35,6 +38,7 @@ pub use ledger::{Account, Counters, Delta, Ledger, QuotaExceeded, Reservation};
 pub use list::{Item, Page, Start, UploadsQuery};
 pub use object::{Draft, ObjectRecord};
 pub use task::{CleanupTask, Intent, TaskKind};
+pub use tree::NotMoved;
 pub use upload::{FinishedUpload, PartRecord, UploadRecord};
 
 use parking_lot::{Mutex, RwLock};
@@ -163,6 +167,10 @@ impl Meta {
         receiver.recv().unwrap_or_else(|_| Err(MetaError::Closed.into()))
     }
 
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
     pub fn listen(&self, listener: Arc<dyn Listener>) {
         self.listeners.write().push(listener);
     }
@@ -202,6 +210,10 @@ impl Meta {
             Ok(())
         })?;
         Ok(queues)
+    }
+
+    pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
+        self.listeners.write().retain(|kept| !Arc::ptr_eq(kept, listener));
     }
 
     pub fn ledger(&self) -> &Arc<Ledger> {

@@ -34,14 +34,21 @@ fn group_of<'a>(key: &'a str, prefix: &str, delimiter: Option<&str>) -> Option<&
     rest.find(delimiter).and_then(|at| key.get(..prefix.len() + at + delimiter.len()))
 }
 
-pub(crate) fn objects(
+/// What a walk comes by: an object, or the first key of a group.
+pub(crate) enum Step<'a> {
+    Entry(&'a str, &'a [u8]),
+    Group { text: &'a str, first: &'a str },
+}
+
+/// Walks the objects of a prefix; the visitor says whether to go on.
+pub(crate) fn grouped(
     engine: &dyn Engine,
     bucket: BucketId,
     prefix: &str,
     delimiter: Option<&str>,
     start: &Start,
-    max: usize,
-) -> Result<Page<ObjectRecord>, MetaError> {
+    mut visit: impl FnMut(Step<'_>) -> Result<bool, MetaError>,
+) -> Result<(), MetaError> {
     let at = |text: &str| keyspace::object(bucket, text.as_bytes());
     let end = keyspace::behind_prefix(at(prefix));
     let mut cursor = engine.cursor(Table::Objects, Some(&end));
@@ -51,31 +58,62 @@ pub(crate) fn objects(
         Start::AfterGroup(text) => keyspace::behind_prefix(at(text)),
     };
     cursor.seek(&first.max(at(prefix)));
-    let mut page = Page { items: Vec::with_capacity(max.min(1000)), more: false };
     while let Some((bytes, value)) = cursor.entry()? {
-        if page.items.len() == max {
-            page.more = true;
-            break;
-        }
         let (_, text) = keyspace::split_bucket(bytes).map_err(MetaError::damaged(Table::Objects))?;
         let text = std::str::from_utf8(text)
             .map_err(|_| MetaError::Damaged("an object key that is not UTF-8".to_owned()))?;
         match group_of(text, prefix, delimiter) {
             Some(group) => {
-                let group = group.to_owned();
-                cursor.seek(&keyspace::behind_prefix(at(&group)));
-                page.items.push(Item::Group(group));
+                if !visit(Step::Group { text: group, first: text })? {
+                    break;
+                }
+                let behind = keyspace::behind_prefix(at(group));
+                cursor.seek(&behind);
             }
             None => {
-                let record = ObjectRecord::decode(value).map_err(MetaError::damaged(Table::Objects))?;
-                let key =
-                    Key::new(text).map_err(|why| MetaError::Damaged(format!("an object key: {why}")))?;
-                page.items.push(Item::Entry(key, record));
+                if !visit(Step::Entry(text, value))? {
+                    break;
+                }
                 cursor.advance();
             }
         }
     }
+    Ok(())
+}
+
+pub(crate) fn objects(
+    engine: &dyn Engine,
+    bucket: BucketId,
+    prefix: &str,
+    delimiter: Option<&str>,
+    start: &Start,
+    max: usize,
+) -> Result<Page<ObjectRecord>, MetaError> {
+    let mut page = Page { items: Vec::with_capacity(max.min(1000)), more: false };
+    grouped(engine, bucket, prefix, delimiter, start, |step| {
+        if page.items.len() == max {
+            page.more = true;
+            return Ok(false);
+        }
+        page.items.push(match step {
+            Step::Group { text, .. } => Item::Group(text.to_owned()),
+            Step::Entry(text, value) => {
+                let (key, record) = known_object(text, value)?;
+                Item::Entry(key, record)
+            }
+        });
+        Ok(true)
+    })?;
     Ok(page)
+}
+
+pub(crate) fn known_object(text: &str, value: &[u8]) -> Result<(Key, ObjectRecord), MetaError> {
+    let record = ObjectRecord::decode(value).map_err(MetaError::damaged(Table::Objects))?;
+    Ok((known_key(text)?, record))
+}
+
+pub(crate) fn known_key(text: &str) -> Result<Key, MetaError> {
+    Key::new(text).map_err(|why| MetaError::Damaged(format!("an object key: {why}")))
 }
 
 pub struct UploadsQuery<'a> {

@@ -3,7 +3,7 @@
 use types::{BlobId, BucketId, Checksum, ETag, Key, ObjectHeaders, Timestamp, Version, WriteConditions};
 
 use crate::codec::{DecodeError, Decoded, Reader, Writer};
-use crate::commit::{Change, Txn};
+use crate::commit::Txn;
 use crate::engine::Table;
 use crate::error::MetaError;
 use crate::keyspace;
@@ -95,16 +95,30 @@ impl Txn<'_> {
         draft: Draft,
         conditions: &WriteConditions,
     ) -> Result<ObjectRecord, MetaError> {
+        let version = Version(self.next_id()?);
+        self.write_version(bucket, key, draft, conditions, version)
+    }
+
+    /// As `write_object`, with a number that was taken before and not used: a mount shows it while
+    /// the file is being written.
+    pub fn write_version(
+        &mut self,
+        bucket: BucketId,
+        key: &Key,
+        draft: Draft,
+        conditions: &WriteConditions,
+        version: Version,
+    ) -> Result<ObjectRecord, MetaError> {
         let current = self.object(bucket, key)?;
         conditions.check(current.as_ref().map(|c| &c.etag)).map_err(MetaError::Refused)?;
         if let Some(current) = &current {
             self.displace(bucket, current)?;
         }
-        let record = ObjectRecord::of(draft, Version(self.next_id()?));
+        let record = ObjectRecord::of(draft, version);
         self.charge(Account::Bucket(bucket), Delta::object(record.size));
         self.put(Table::Objects, keyspace::object(bucket, key.as_bytes()), record.encode());
         self.tell_created(bucket, key, record.size, &record.etag)?;
-        self.publish(Change { bucket, key: key.clone(), version: Some(record.version) });
+        self.publish(bucket, key, Some(record.version));
         Ok(record)
     }
 
@@ -121,7 +135,7 @@ impl Txn<'_> {
             self.displace(bucket, current)?;
             self.delete(Table::Objects, keyspace::object(bucket, key.as_bytes()));
             self.tell_removed(bucket, key)?;
-            self.publish(Change { bucket, key: key.clone(), version: None });
+            self.publish(bucket, key, None);
         }
         Ok(current)
     }
@@ -129,10 +143,10 @@ impl Txn<'_> {
     /// Changes what is said of an object, not its content: version, ETag and time stay.
     pub fn restate_object(&mut self, bucket: BucketId, key: &Key, record: &ObjectRecord) {
         self.put(Table::Objects, keyspace::object(bucket, key.as_bytes()), record.encode());
-        self.publish(Change { bucket, key: key.clone(), version: Some(record.version) });
+        self.publish(bucket, key, Some(record.version));
     }
 
-    fn displace(&mut self, bucket: BucketId, current: &ObjectRecord) -> Result<(), MetaError> {
+    pub(crate) fn displace(&mut self, bucket: BucketId, current: &ObjectRecord) -> Result<(), MetaError> {
         self.charge(Account::Bucket(bucket), Delta::object(current.size).negated());
         self.release_blob(current.blob)
     }

@@ -12,6 +12,7 @@ mod cors;
 mod difference;
 mod expand;
 mod keys;
+mod mounts;
 mod problem;
 mod rates;
 mod reader;
@@ -26,6 +27,7 @@ pub use buckets::{Bucket, Credential, Origin, check_access_key_id};
 pub use changes::Change;
 pub use difference::{Difference, Settings};
 pub use expand::Env;
+pub use mounts::Mount;
 pub use problem::Problem;
 pub use s3::{S3, parse_listen};
 pub use secret::judge as check_secret;
@@ -52,6 +54,7 @@ pub struct Config {
     pub buckets: Vec<Bucket>,
     /// Of the embedded backend.
     pub backend_quota_bytes: Option<u64>,
+    pub mounts: Vec<Mount>,
     pub log: Log,
     pub admin: Admin,
     pub telemetry: Telemetry,
@@ -187,9 +190,9 @@ fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
 
 fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Config {
     let s3 = reader.table(top, "s3", "[s3]", keys::S3);
-    later(reader, top);
     let buckets = buckets::read(reader, top);
     let names: Vec<_> = buckets.iter().map(|bucket| bucket.name.clone()).collect();
+    let mounts = mounts::read(reader, top, &buckets);
     Config {
         file: file.to_owned(),
         data_dir: data_dir(reader, top),
@@ -199,6 +202,7 @@ fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Conf
         telemetry: telemetry::read(reader, top),
         buckets,
         backend_quota_bytes: backends::read(reader, top),
+        mounts,
         log: log(reader, top),
         admin: admin::read(reader, top),
         settings: Settings::default(),
@@ -233,13 +237,6 @@ fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Log {
     let level = reader.word(&section, "level", &["error", "warn", "info", "debug", "trace"]);
     let audit_file = reader.text(&section, "audit_file").map(|at| reader.dir.join(at.value));
     Log { format, level, audit_file }
-}
-
-/// Tables of features that this version does not have.
-fn later<'a>(reader: &mut Reader<'a>, top: &Section<'a>) {
-    for mount in reader.tables(top, "mounts", "[[mounts]]", keys::MOUNTS) {
-        reader.problems.error(&mount.span, "mounts are not supported in this version");
-    }
 }
 
 #[cfg(test)]

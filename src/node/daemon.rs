@@ -9,6 +9,7 @@ use crate::audit_file::AuditFile;
 use crate::command::serve::ServeArgs;
 use crate::config::{Change, Config, LogFormat, S3, changes};
 use crate::jobs::Jobs;
+use crate::mounts::Mounts;
 use crate::node::Node;
 use crate::observe::{Health, Metrics, Monitoring, Traces, Watcher};
 use crate::reload::Control;
@@ -60,6 +61,9 @@ async fn run(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> 
     };
     let node = Arc::new(prepared.assemble(args, log, store, metrics).await?);
     health.started(&node);
+    if let Err(error) = mount(&node).await {
+        return Err(prepared.undo(error));
+    }
     tokio::spawn(reload_on_signal(Arc::clone(&node), reload));
     tokio::spawn(reopen_on_signal(node.log.clone(), reopen));
     let face = Arc::new(s3api::Face::new(node.store.clone(), node.face.clone()));
@@ -74,6 +78,7 @@ async fn run(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> 
     if let Some(admin) = admin {
         admin.stop().await;
     }
+    unmount(&node).await;
     node.webhooks.stop();
     workers.stop().await;
     node.store.close().await;
@@ -127,6 +132,7 @@ impl Prepared {
             webhooks,
             tls,
             face: LiveOptions::new(options::of_face(&self.config, &store)),
+            mounts: Mounts::new(&store),
             store,
             config: ArcSwap::from_pointee(self.config.clone()),
             control: Control::new(args, &self.configured, self.changes.clone()).into(),
@@ -206,6 +212,22 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
         Store::open_dir(store_options).with_context(|| format!("cannot open {}", data_dir.display()))
     });
     opened.await.context("opening the store")?
+}
+
+/// Beside the threads that serve sockets: it waits for the kernel.
+async fn mount(node: &Arc<Node>) -> anyhow::Result<()> {
+    let node = Arc::clone(node);
+    let started = tokio::task::spawn_blocking(move || {
+        node.mounts.start(&node.config().mounts).inspect_err(|_| node.mounts.stop())
+    });
+    started.await.context("mounting")?
+}
+
+async fn unmount(node: &Arc<Node>) {
+    let node = Arc::clone(node);
+    if let Err(error) = tokio::task::spawn_blocking(move || node.mounts.stop()).await {
+        tracing::error!(%error, "unmounting");
+    }
 }
 
 fn make_private_dir(dir: &Path) -> std::io::Result<()> {

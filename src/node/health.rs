@@ -4,6 +4,7 @@ use crate::finding::Finding;
 use crate::jobs::{Report, State};
 use crate::node::Node;
 use crate::usage::{self, Account};
+use std::os::unix::fs::PermissionsExt as _;
 
 /// A quota that is nearly used up, in per cent.
 const NEAR_PERCENT: u128 = 90;
@@ -15,6 +16,7 @@ pub fn findings(node: &Node) -> Vec<Finding> {
     findings.extend(usage::buckets(node).iter().filter_map(|account| quota("bucket", account)));
     findings.extend(node.jobs.all().iter().filter_map(|job| work(&job.report())));
     findings.extend(restart(node));
+    findings.extend(open_directory(node));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
@@ -27,6 +29,16 @@ fn disk(node: &Node) -> Option<Finding> {
             format!("the disk of {dir} is full: writes are refused"),
             "make room on it; deletes and `cleanup` still work",
         )
+    })
+}
+
+fn open_directory(node: &Node) -> Option<Finding> {
+    let config = node.config();
+    let mode = std::fs::metadata(&config.data_dir).ok()?.permissions().mode();
+    let dir = config.data_dir.display();
+    (mode & 0o077 != 0).then(|| {
+        let message = format!("other users may look into {dir}");
+        Finding::warning("data-directory-open", message, format!("chmod 700 {dir}"))
     })
 }
 

@@ -20,6 +20,7 @@ mod health;
 mod hints;
 mod jobs;
 mod log_ring;
+mod mounts;
 mod new_key;
 mod node;
 mod observe;

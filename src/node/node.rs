@@ -3,6 +3,7 @@
 
 use crate::config::Config;
 use crate::jobs::Jobs;
+use crate::mounts::Mounts;
 use crate::observe::Metrics;
 use crate::reload::Control;
 use crate::telemetry::Log;
@@ -16,6 +17,7 @@ use store::Store;
 
 pub struct Node {
     pub store: Store,
+    pub mounts: Mounts,
     /// As it was last read and found good, with the changes by command.
     pub config: ArcSwap<Config>,
     /// What that was made of.

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Durability, S3};
 use crate::process;
+use anyhow::Context as _;
 use s3api::{Bucket, Credential, Proxies, RateLimits};
 use std::collections::HashMap;
 use std::path::Path;
@@ -37,6 +38,26 @@ pub fn of_store(config: &Config) -> store::Options {
         clock: now,
         omitted_sync: omitted_sync(),
     }
+}
+
+/// The bucket of a mount is a configured one.
+pub fn of_mount(mount: &crate::config::Mount, store: &Store) -> anyhow::Result<fuse::Options> {
+    let bucket = store.bucket(&mount.bucket).context("the mount's bucket is not configured")?;
+    Ok(fuse::Options {
+        bucket,
+        bucket_name: mount.bucket.clone(),
+        path: mount.path.clone(),
+        prefix: mount.prefix.clone(),
+        read_only: mount.read_only,
+        nonempty: mount.nonempty,
+        allow_other: mount.allow_other,
+        uid: mount.uid.unwrap_or_else(|| rustix::process::getuid().as_raw()),
+        gid: mount.gid.unwrap_or_else(|| rustix::process::getgid().as_raw()),
+        file_mode: mount.file_mode,
+        dir_mode: mount.dir_mode,
+        threads: None,
+        clock: now,
+    })
 }
 
 /// For the power-cut tests only: a sync left out on purpose must be noticed by them.

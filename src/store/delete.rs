@@ -8,6 +8,7 @@ use crate::{DeleteRequest, Store, StoreError};
 impl Store {
     /// Whether there was something. Missing without a condition is no error.
     pub async fn delete(&self, bucket: BucketId, request: DeleteRequest) -> Result<bool, StoreError> {
+        self.collect().await;
         self.commit(Order::Shared, move |txn| {
             let conditions = WriteConditions { if_match: request.if_match, if_absent: false };
             Ok(txn.delete_object(bucket, &request.key, &conditions)?.is_some())
@@ -37,6 +38,7 @@ impl Store {
         for receiver in handed_in {
             answers.push(receiver.await.unwrap_or(Err(StoreError::Busy)));
         }
+        self.settle().await;
         answers
     }
 

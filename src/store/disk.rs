@@ -64,14 +64,21 @@ impl Disk {
         } else {
             self.lay_back(room);
         }
-        // The room that a missing reserve leaves is not for new objects.
-        let missing = [BALLAST, START_RESERVE].iter().filter(|r| !self.path(r).exists());
-        let kept = self.scaled(LOW_BYTES) + missing.map(|r| self.scaled(r.bytes)).sum::<u64>();
-        let full = self.room().unwrap_or(room) < kept;
+        let full = self.room().unwrap_or(room) < self.kept();
         if full != self.full.swap(full, Ordering::Relaxed) {
             let state = if full { "refused: the disk is full" } else { "taken again" };
             tracing::warn!(room, "writes are {state}");
         }
+    }
+
+    /// What is not for new objects: also the room that a missing reserve leaves.
+    fn kept(&self) -> u64 {
+        let missing = [BALLAST, START_RESERVE].iter().filter(|r| !self.path(r).exists());
+        self.scaled(LOW_BYTES) + missing.map(|r| self.scaled(r.bytes)).sum::<u64>()
+    }
+
+    pub fn room_for_objects(&self) -> u64 {
+        self.room().unwrap_or(0).saturating_sub(self.kept())
     }
 
     fn path(&self, reserve: &Reserve) -> PathBuf {

@@ -26,6 +26,7 @@ impl Store {
 
     /// From memory at once, else beside the threads that serve sockets.
     pub(crate) async fn find(&self, bucket: BucketId, key: &Key) -> Result<Option<Object>, StoreError> {
+        self.collect().await;
         match self.0.meta.object_cached(bucket, key) {
             Err(MetaError::Engine(EngineError::NotCached)) => {
                 let key = key.clone();
@@ -36,6 +37,7 @@ impl Store {
     }
 
     pub async fn open(&self, bucket: BucketId, key: &Key) -> Result<OpenObject, StoreError> {
+        self.collect().await;
         if let Some(opened) = self.open_cached(bucket, key)? {
             return Ok(opened);
         }
@@ -47,12 +49,7 @@ impl Store {
                 let pin = inner.pins.pin(object.blob);
                 (object, pin)
             };
-            let body = if object.inline {
-                Body::Inline(inner.meta.inline(object.blob)?.ok_or_else(|| lost(object.blob))?)
-            } else {
-                Body::Stored(Arc::new(inner.meta.blob(object.blob)?.ok_or_else(|| lost(object.blob))?))
-            };
-            Ok(OpenObject { store, object, pin, body })
+            OpenObject::load(&store, object, pin)
         })
         .await
     }
@@ -101,6 +98,17 @@ pub struct OpenObject {
 }
 
 impl OpenObject {
+    /// May wait for the disk.
+    pub(crate) fn load(store: &Store, object: Object, pin: Pin) -> Result<Self, StoreError> {
+        let meta = &store.0.meta;
+        let body = if object.inline {
+            Body::Inline(meta.inline(object.blob)?.ok_or_else(|| lost(object.blob))?)
+        } else {
+            Body::Stored(Arc::new(meta.blob(object.blob)?.ok_or_else(|| lost(object.blob))?))
+        };
+        Ok(Self { store: store.clone(), object, pin, body })
+    }
+
     pub fn object(&self) -> &Object {
         &self.object
     }
@@ -130,6 +138,31 @@ impl OpenObject {
             }
         };
         Reader { remaining: range.len(), ready, cursor, running: None, _pin: self.pin.clone() }
+    }
+}
+
+impl OpenObject {
+    /// Of the blob, where it does not lie with the metadata.
+    pub(crate) fn record(&self) -> Option<&BlobRecord> {
+        match &self.body {
+            Body::Inline(_) => None,
+            Body::Stored(record) => Some(record),
+        }
+    }
+
+    /// As `read`, for callers on threads of their own: the verified pieces of `range`, one behind
+    /// the other.
+    pub fn read_now(&self, range: ByteRange) -> Result<Vec<Bytes>, StoreError> {
+        let Reader { mut ready, cursor, .. } = self.read(range);
+        let mut pieces: Vec<Bytes> = ready.drain(..).collect();
+        let Some(mut cursor) = cursor else { return Ok(pieces) };
+        loop {
+            let more = cursor.step()?;
+            if more.is_empty() {
+                return Ok(pieces);
+            }
+            pieces.extend(more);
+        }
     }
 }
 

@@ -6,6 +6,8 @@
 //!
 //! Start with [`Store`], then [`put`](Store::put) and [`open`](Store::open).
 
+mod append;
+mod barrier;
 mod copy;
 mod delete;
 mod disk;
@@ -14,38 +16,55 @@ mod events;
 mod figures;
 mod fsck;
 mod get;
+mod hold;
 mod ingest;
 mod list;
 mod locate;
 mod md5;
 mod options;
 mod pins;
+mod plain;
 mod put;
 mod recovery;
+mod restate;
+mod room;
 mod settings;
+mod staged;
+mod tree;
 mod upload;
 mod usage;
 mod work;
 
+pub use append::{Append, Appended, MAX_PIECES};
+pub use barrier::Gate;
 pub use disk::DiskRoom;
 pub use error::{DigestMismatch, SourceError, StoreError};
 pub use fsck::{Difference, FsckSummary, fsck};
 pub use figures::Figures;
 pub use get::{OpenObject, Reader};
+pub use hold::{Held, HeldChild};
 pub use locate::{Located, Piece, ReplicaAt};
 pub use meta::{
     BatchReport, Cause, Change, EngineFigures, Event, HookId, Listener, MAX_EVENTS, ObjectRecord as Object,
-    Outbox, TableFigures,
+    Origin, Outbox, TableFigures,
 };
 pub use options::*;
+pub use plain::Plain;
+pub use room::Room;
 pub use settings::Settings;
+pub use staged::{Arrived, Staging};
+pub use tree::{
+    Asker, DIRECTORY_TYPE, MAX_MOVED_KEYS, Refusal, Rename, TreeAnswer, TreeError, directory_headers,
+};
 pub use usage::Usage;
 pub use work::Queued;
 
 use backend::{Local, SyncRule};
+use barrier::Barrier;
 use disk::Disk;
-use meta::{Account, Meta, Order, Txn};
+use meta::{Account, Meta, MetaError, Order, Txn};
 use pins::Pins;
+use plain::Verified;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +127,8 @@ struct Inner {
     disk: Disk,
     settings: settings::InForce,
     cleanup: Arc<CleanupBell>,
+    barrier: Barrier,
+    verified: Verified,
     _lock: std::fs::File,
 }
 
@@ -149,13 +170,28 @@ impl Store {
         let cleanup = Arc::new(CleanupBell::default());
         cleanup.0.notify_one();
         meta.listen(Arc::clone(&cleanup) as Arc<dyn Listener>);
-        let pins = Pins::default();
-        Ok(Self(Arc::new(Inner { options, meta, local, pins, disk, settings, cleanup, _lock: lock })))
+        let inner = Inner {
+            options,
+            meta,
+            local,
+            pins: Pins::default(),
+            disk,
+            settings,
+            cleanup,
+            barrier: Barrier::default(),
+            verified: Verified::default(),
+            _lock: lock,
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Hears of every commit from now on.
     pub fn listen(&self, listener: Arc<dyn Listener>) {
         self.0.meta.listen(listener);
+    }
+
+    pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
+        self.0.meta.unlisten(listener);
     }
 
     pub fn watch_disk(&self) {
@@ -179,15 +215,28 @@ impl Store {
         (self.0.options.clock)()
     }
 
-    /// One commit, in a task of the committer's own: it is finished also when the caller is gone.
+    /// One commit, acknowledged when mounts show it too.
     async fn commit<T, F>(&self, order: Order, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        let answer = self.commit_alone(order, work).await;
+        self.settle().await;
+        answer
+    }
+
+    /// In a task of the committer's own: it is finished also when the caller is gone. For callers for
+    /// whom a kernel's lock is held, which must not wait for mounts.
+    async fn commit_alone<T, E, F>(&self, order: Order, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<MetaError> + From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+    {
         let (sender, receiver) = oneshot::channel();
         self.0.meta.commit(order, work, move |answer| drop(sender.send(answer)));
-        receiver.await.unwrap_or(Err(StoreError::Busy))
+        receiver.await.unwrap_or_else(|_| Err(StoreError::Busy.into()))
     }
 
     /// Runs what may wait for a disk beside the threads that serve sockets.

@@ -1,6 +1,6 @@
 //! ListObjects and ListMultipartUploads.
 
-use meta::{Item, Start};
+use meta::Item;
 use types::BucketId;
 
 use crate::{
@@ -10,12 +10,9 @@ use crate::{
 
 impl Store {
     pub async fn list(&self, bucket: BucketId, request: ListRequest) -> Result<Listing, StoreError> {
+        self.collect().await;
         self.blocking(move |inner| {
-            let start = match request.start {
-                ListStart::Beginning => Start::Beginning,
-                ListStart::After(text) => Start::After(text),
-                ListStart::AfterGroup(text) => Start::AfterGroup(text),
-            };
+            let start = request.start.into();
             let delimiter = request.delimiter.as_deref();
             let page = inner.meta.list(bucket, &request.prefix, delimiter, &start, request.max)?;
             let entries: Vec<ListEntry> = page

@@ -1,10 +1,10 @@
 //! PutObject.
 
 use meta::{Account, Draft, Order};
-use types::{BucketId, ETag, Key, WriteConditions};
+use types::{BucketId, ETag, Key, ObjectHeaders, Version, WriteConditions};
 
 use crate::ingest::{Claim, Ingested};
-use crate::{PutRequest, Source, Store, StoreError, Written};
+use crate::{Asker, PutRequest, Source, Store, StoreError, Written};
 
 impl Store {
     /// Early, cheap check of what the commit will decide again: conditions, size, room.
@@ -31,10 +31,26 @@ impl Store {
         self.check_put(bucket, &key, &conditions, promised.size).await?;
         let current = self.find(bucket, &key).await?;
         let net = promised.size.map(|size| size.saturating_sub(current.map_or(0, |c| c.size)));
-        let Ingested { blob, md5, checksum, room, claim } =
-            self.ingest(bucket, &promised, net, source).await?;
+        let body = self.ingest(bucket, &promised, net, source).await?;
+        let asker = Asker { bucket, origin: meta::Origin::default(), waits: true };
+        self.record(asker, key, headers, conditions, body, None).await
+    }
+
+    /// Makes a body that came in an object, under a number that was taken for it if there is one.
+    pub(crate) async fn record(
+        &self,
+        asker: Asker,
+        key: Key,
+        headers: ObjectHeaders,
+        conditions: WriteConditions,
+        body: Ingested,
+        version: Option<Version>,
+    ) -> Result<Written, StoreError> {
+        let Asker { bucket, origin, waits } = asker;
+        let Ingested { blob, md5, checksum, room, claim } = body;
+        let id = blob.id;
         let draft = Draft {
-            blob: blob.id,
+            blob: id,
             inline: blob.is_inline(),
             size: blob.size,
             etag: ETag::single(md5),
@@ -43,16 +59,41 @@ impl Store {
             headers,
         };
         let work = move |txn: &mut meta::Txn<'_>| {
+            txn.caused_by(origin);
             txn.add_blob(blob);
-            let record = txn.write_object(bucket, &key, draft, &conditions)?;
+            let record = match version {
+                Some(version) => txn.write_version(bucket, &key, draft, &conditions, version)?,
+                None => txn.write_object(bucket, &key, draft, &conditions)?,
+            };
             txn.check_quota(Account::Bucket(bucket), &room)?;
             Ok(Written::of(&record))
         };
-        self.commit_claimed(Order::Shared, claim, work).await
+        let written = match waits {
+            true => self.commit_claimed(Order::Shared, claim, work).await,
+            false => self.commit_claimed_alone(Order::Shared, claim, work).await,
+        }?;
+        self.0.verified.note(id);
+        Ok(written)
     }
 
     /// A commit that records what an intent announced: if it fails, the bytes go to cleanup.
     pub(crate) async fn commit_claimed<T, F>(
+        &self,
+        order: Order,
+        claim: Option<Claim>,
+        work: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut meta::Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let answer = self.commit_claimed_alone(order, claim, work).await;
+        self.settle().await;
+        answer
+    }
+
+    /// Without waiting for mounts: see `commit_alone`.
+    pub(crate) async fn commit_claimed_alone<T, F>(
         &self,
         order: Order,
         claim: Option<Claim>,

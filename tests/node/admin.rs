@@ -217,6 +217,9 @@ fn without_a_node_there_is_a_clear_answer() {
         let refused = place.run(&[command]);
         assert_eq!(refused.code, Some(3), "{command}: {refused:?}");
         assert!(refused.err.contains("no node is running here"), "{command}: {}", refused.err);
+        let document = place.run(&[command, "--json"]).out;
+        let document: serde_json::Value = serde_json::from_str(&document).expect("a document");
+        assert_eq!(document["error"]["code"], "no-node", "{command}");
     }
     let elsewhere = place.run(&["status", "--socket", "/nowhere/admin.sock"]);
     assert!(elsewhere.code == Some(3) && elsewhere.err.contains("/nowhere/admin.sock"), "{elsewhere:?}");

@@ -139,9 +139,20 @@ const BAD: &[(&str, &str, &[&str])] = &[
         &["4:10: error: `region` is not a key of a backend of kind \"embedded\""],
     ),
     (
-        "mounts",
+        "mount of no bucket",
         "[[mounts]]\nbucket = \"abc\"\npath = \"/mnt/abc\"",
-        &["1:1: error: mounts are not supported"],
+        &["2:10: error: there is no bucket \"abc\""],
+    ),
+    (
+        "mount",
+        "[[mounts]]\nprefix = \"/a\"\nfile_mode = \"rw\"\nuid = -1",
+        &[
+            "1:1: error: `bucket` is missing",
+            "1:1: error: `path` is missing",
+            "2:10: error: \"/a\" is not a path",
+            "3:13: error: `file_mode` takes an octal mode",
+            "4:7: error: `uid` must be a whole number",
+        ],
     ),
     ("admin", "[admin]\nlisten = \"9001\"", &["2:10: error: \"9001\" is not an address"]),
     ("log level", "[log]\nlevel = \"verbose\"", &["2:9: error: `level` takes"]),

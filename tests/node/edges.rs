@@ -11,7 +11,8 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("backend", "src/backend", &["types"]),
     ("store", "src/store", &["types", "meta", "backend"]),
     ("s3api", "s3api", &["types", "store"]),
-    ("s3-orchestrator", "src/node", &["types", "meta", "backend", "store", "s3api"]),
+    ("fuse", "fuse", &["types", "store"]),
+    ("s3-orchestrator", "src/node", &["types", "meta", "backend", "store", "s3api", "fuse"]),
     ("testkit", "tests/testkit", &["types"]),
 ];
 
@@ -28,6 +29,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["s3api"]),
     ("aws-sigv4", &["s3api", "testkit"]),
     ("quick-xml", &["s3api"]),
+    ("fuser", &["fuse"]),
     ("clap", &["s3-orchestrator"]),
     ("toml", &["s3-orchestrator"]),
     ("tracing-subscriber", &["s3-orchestrator"]),

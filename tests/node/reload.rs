@@ -72,7 +72,7 @@ async fn keep_busy(client: S3Client, n: u64, stop: Arc<AtomicBool>, done: Arc<At
     let mut failures = Vec::new();
     let key = format!("load-{n}");
     while !stop.load(Ordering::Relaxed) {
-        let body = vec![b'x'; if n % 2 == 0 { 500 } else { 200_000 }];
+        let body = vec![b'x'; if n.is_multiple_of(2) { 500 } else { 200_000 }];
         for outcome in [client.put(&key, body).await, client.get(&key).await] {
             match outcome {
                 Ok(answer) if answer.status == 200 => done.fetch_add(1, Ordering::Relaxed),

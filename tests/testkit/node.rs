@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -167,7 +167,7 @@ impl Node {
     pub fn prepare(config: NodeConfig) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("s3o-test-").tempdir()?;
         let node = Self { config, dir, running: None };
-        fs::create_dir_all(node.data_dir())?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(node.data_dir())?;
         let text = node.config.render(&node.data_dir());
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(node.config_path())?;

@@ -55,30 +55,33 @@ pub enum JobState {
 pub async fn answer(node: Arc<Node>, request: Request) -> Result<Jobs, Fault> {
     let jobs = match request {
         Request::List {} => node.jobs.all(),
-        Request::Pause { name } => vec![act(&node, &name, |job| done(job.pause()))?],
-        Request::Resume { name } => vec![act(&node, &name, |job| done(job.resume()))?],
-        Request::Run { name } => vec![act(&node, &name, |job| done(job.run_now()))?],
-        Request::Cancel { name } => vec![act(&node, &name, cancel)?],
+        Request::Pause { name } => vec![act(&node, &name, Job::pause)?],
+        Request::Resume { name } => vec![act(&node, &name, Job::resume)?],
+        Request::Run { name } => vec![act(&node, &name, Job::run_now)?],
+        Request::Cancel { name } => vec![cancel(&node, &name)?],
     };
     Ok(Jobs { jobs: jobs.iter().map(|job| JobLine::from(job.report())).collect() })
 }
 
-fn act(node: &Node, name: &str, change: impl FnOnce(&Job) -> Result<(), Fault>) -> Result<Arc<Job>, Fault> {
-    let job = node.jobs.find(name).ok_or_else(|| {
-        let names: Vec<_> = node.jobs.all().iter().map(|job| job.name().to_owned()).collect();
-        Fault::not_found(format!("there is no job \"{name}\"; there are: {}", names.join(", ")))
-    })?;
-    change(&job)?;
+fn act(node: &Node, name: &str, change: fn(&Job)) -> Result<Arc<Job>, Fault> {
+    let job = find(node, name)?;
+    change(&job);
     Ok(job)
 }
 
-fn done((): ()) -> Result<(), Fault> {
-    Ok(())
+fn cancel(node: &Node, name: &str) -> Result<Arc<Job>, Fault> {
+    let job = find(node, name)?;
+    match job.cancel() {
+        true => Ok(job),
+        false => Err(Fault::new(FaultCode::Conflict, format!("{name} has nothing running to cancel"))),
+    }
 }
 
-fn cancel(job: &Job) -> Result<(), Fault> {
-    let idle = || Fault::new(FaultCode::Conflict, format!("{} has nothing running to cancel", job.name()));
-    job.cancel().then_some(()).ok_or_else(idle)
+fn find(node: &Node, name: &str) -> Result<Arc<Job>, Fault> {
+    node.jobs.find(name).ok_or_else(|| {
+        let names: Vec<_> = node.jobs.all().iter().map(|job| job.name().to_owned()).collect();
+        Fault::not_found(format!("there is no job \"{name}\"; there are: {}", names.join(", ")))
+    })
 }
 
 impl From<Report> for JobLine {

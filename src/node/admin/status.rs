@@ -6,7 +6,7 @@ use crate::health;
 use crate::node::Node;
 use crate::usage::{self, Account};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Counting further would make `status` slow just when there is much to do.
@@ -61,8 +61,8 @@ pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Faul
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_seconds: node.started.elapsed().as_secs(),
         endpoint: format!("http://{}", node.address),
-        configuration: config.file.clone(),
-        data_dir: config.data_dir.clone(),
+        configuration: absolute(&config.file),
+        data_dir: absolute(&config.data_dir),
         disk: Disk { room_bytes: room.room_bytes, size_bytes: room.size_bytes },
         queues: vec![Queue {
             name: "cleanup".to_owned(),
@@ -72,6 +72,11 @@ pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Faul
         buckets: usage::buckets(&node),
         backends: usage::backends(&node),
     })
+}
+
+/// As seen from anywhere.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn judged(findings: &[Finding]) -> Health {

@@ -11,6 +11,7 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -55,7 +56,19 @@ impl Ask {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// With --json, what went wrong is a document too, beside the words on standard error.
     pub fn ask<Q: Serialize, A: DeserializeOwned>(&self, name: &str, question: &Q) -> anyhow::Result<A> {
+        let asked = self.try_ask(name, question);
+        if self.json
+            && let Err(error) = &asked
+        {
+            let code = error.downcast_ref::<Trouble>().map_or("failed".into(), Trouble::code);
+            output::json(&json!({ "error": { "code": code, "message": format!("{error:#}") } }))?;
+        }
+        asked
+    }
+
+    fn try_ask<Q: Serialize, A: DeserializeOwned>(&self, name: &str, question: &Q) -> anyhow::Result<A> {
         let socket = self.socket()?;
         let body = serde_json::to_vec(question)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -105,6 +118,16 @@ impl Trouble {
         match self {
             Self::NoNode(_) => super::NO_NODE,
             _ => 1,
+        }
+    }
+
+    /// Stable, for scripts.
+    fn code(&self) -> serde_json::Value {
+        match self {
+            Self::NoNode(_) => "no-node".into(),
+            Self::Unreachable(..) => "unreachable".into(),
+            Self::Silent(_) => "silent".into(),
+            Self::Fault(fault) => json!(fault.code),
         }
     }
 }

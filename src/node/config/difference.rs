@@ -33,7 +33,7 @@ impl Settings {
         let mut differing: Vec<&str> = Vec::new();
         for name in names {
             let below = |above: &&str| name.strip_prefix(*above).is_some_and(|rest| rest.starts_with('.'));
-            if self.0.get(name) != other.0.get(name) && !differing.iter().any(|above| below(&above)) {
+            if self.0.get(name) != other.0.get(name) && !differing.iter().any(below) {
                 differing.push(name);
             }
         }

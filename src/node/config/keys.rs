@@ -64,8 +64,18 @@ pub const BACKENDS: &[&str] = &[
     "monthly_ingress",
 ];
 
-pub const MOUNTS: &[&str] =
-    &["bucket", "path", "prefix", "read_only", "allow_other", "uid", "gid", "file_mode", "dir_mode"];
+pub const MOUNTS: &[&str] = &[
+    "bucket",
+    "path",
+    "prefix",
+    "read_only",
+    "nonempty",
+    "allow_other",
+    "uid",
+    "gid",
+    "file_mode",
+    "dir_mode",
+];
 
 pub const ADMIN: &[&str] = &["listen"];
 

@@ -183,6 +183,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A number of 32 bits, also zero.
+    pub fn number(&mut self, section: &Section<'a>, key: &str) -> Option<u32> {
+        let value = section.get(key)?;
+        let number = integer(value.get_ref()).and_then(|n| u32::try_from(n).ok());
+        if number.is_none() {
+            self.wrong_type(value.span(), key, "a whole number of 32 bits", value.get_ref());
+        }
+        number
+    }
+
     /// `"64KiB"`, or a number of bytes.
     pub fn size(&mut self, section: &Section<'a>, key: &str) -> Option<u64> {
         let value = section.get(key)?;

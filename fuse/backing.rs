@@ -1,0 +1,73 @@
+//! Files that the kernel reads by itself (passthrough).
+//!
+//! The kernel wants all handles of an inode that are open at a time to be of one kind, and one backing file for
+//! all of them. So the first handle decides, and the others follow until the last is gone.
+
+use fuser::BackingId;
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(Default)]
+pub struct Backings {
+    inodes: Mutex<HashMap<u64, Handles>>,
+    /// The kernel, or the file system below, has refused once: it will again.
+    refused: AtomicBool,
+}
+
+#[derive(Default)]
+struct Handles {
+    backing: Option<Arc<BackingId>>,
+    passed: HashSet<u64>,
+    plain: usize,
+}
+
+impl Backings {
+    /// How a handle is opened: with the backing that it shares, or without. `make` makes one for the first.
+    pub fn open(
+        &self,
+        ino: u64,
+        handle: u64,
+        make: impl FnOnce() -> Option<std::io::Result<BackingId>>,
+    ) -> Option<Arc<BackingId>> {
+        let mut inodes = self.inodes.lock();
+        let handles = inodes.entry(ino).or_default();
+        if handles.backing.is_none() && handles.plain == 0 {
+            handles.backing = self.make(make);
+        }
+        match &handles.backing {
+            Some(_) => {
+                handles.passed.insert(handle);
+            }
+            None => handles.plain += 1,
+        }
+        handles.backing.clone()
+    }
+
+    fn make(&self, make: impl FnOnce() -> Option<std::io::Result<BackingId>>) -> Option<Arc<BackingId>> {
+        if self.refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        match make()? {
+            Ok(backing) => Some(Arc::new(backing)),
+            Err(error) => {
+                if !self.refused.swap(true, Ordering::Relaxed) {
+                    tracing::info!(%error, "the kernel does not read files by itself here");
+                }
+                None
+            }
+        }
+    }
+
+    pub fn release(&self, ino: u64, handle: u64) {
+        let mut inodes = self.inodes.lock();
+        let Some(handles) = inodes.get_mut(&ino) else { return };
+        if !handles.passed.remove(&handle) {
+            handles.plain = handles.plain.saturating_sub(1);
+        }
+        if handles.passed.is_empty() && handles.plain == 0 {
+            inodes.remove(&ino);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The file face: a bucket as a directory tree, in the kernel.
+//!
+//! It shows the same records as the other face, at the same time: whatever was acknowledged there is what the next
+//! system call sees here, and the reverse. It never knows HTTP, and keeps nothing that outlives a mount.
+//!
+//! Start with [`Mount`], then `filesystem.rs` for what requests mean, `inode.rs` and `notify.rs` for how the
+//! kernel's caches stay right, `names.rs` for keys that are no names.
+
+mod adapter;
+mod attr;
+mod attributes;
+mod backing;
+mod caller;
+mod content_type;
+mod debts;
+mod directory;
+mod ended;
+mod errno;
+mod filesystem;
+mod handle;
+mod inode;
+mod listing;
+mod mount;
+mod mountpoint;
+mod names;
+mod naming;
+mod notify;
+mod options;
+mod part;
+mod staged;
+mod writing;
+mod xattr;
+
+pub use mount::Mount;
+pub use options::Options;

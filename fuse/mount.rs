@@ -1,0 +1,177 @@
+//! A mount's life: the place is prepared, the kernel connected, commits listened to; then the same in reverse.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use fuser::{Config, MountOption, Session, SessionACL};
+use store::{Gate, Listener, Origin, Store};
+use tokio::runtime::Handle;
+
+use crate::Options;
+use crate::adapter::{Adapter, KernelCaches};
+use crate::backing::Backings;
+use crate::debts::Debts;
+use crate::directory::Source;
+use crate::ended::Ended;
+use crate::filesystem::FileSystem;
+use crate::inode::Inodes;
+use crate::mountpoint;
+use crate::notify::Notices;
+
+/// One event loop would make every slow answer everybody's.
+const MIN_THREADS: usize = 2;
+const MAX_THREADS: usize = 8;
+/// What the kernel reads ahead; the handshake allows 128 KiB only.
+const READ_AHEAD_KIB: u32 = 1024;
+/// What is in flight ends meanwhile.
+const GRACE_FOR_OPEN: Duration = Duration::from_millis(300);
+const TYPE: &str = "s3-orchestrator";
+
+/// Numbers for what each mount commits.
+static LAST_ORIGIN: AtomicU32 = AtomicU32::new(0);
+
+/// A bucket in the file system. Dropped, it is unmounted, without waiting for the end.
+pub struct Mount {
+    path: PathBuf,
+    fs: Arc<FileSystem>,
+    store: Store,
+    ended: Arc<Ended>,
+    runtime: Handle,
+    listener: Arc<dyn Listener>,
+    gates: [Arc<dyn Gate>; 2],
+}
+
+impl Mount {
+    /// May wait for the disk and for the kernel. Called where a runtime is entered: what takes its time runs there.
+    pub fn start(store: &Store, options: Options) -> io::Result<Self> {
+        let path = mountpoint::prepare(&options.path, options.nonempty)?;
+        let inodes = Inodes::new(options.bucket_name.as_str(), &options.prefix, (options.clock)());
+        let inodes = Arc::new(inodes);
+        let ended = Arc::new(Ended::default());
+        let config = config(&options);
+        let source = Source { store: store.clone(), bucket: options.bucket };
+        let clock = options.clock;
+        let origin = Origin(LAST_ORIGIN.fetch_add(1, Ordering::Relaxed) + 1);
+        let fs =
+            Arc::new(FileSystem::new(store.clone(), Arc::clone(&inodes), origin, Handle::current(), options));
+        let adapter = Adapter {
+            fs: Arc::clone(&fs),
+            ended: Arc::clone(&ended),
+            backings: Backings::default(),
+            runtime: Handle::current(),
+        };
+        let session = Session::new(adapter, &path, &config)?;
+        let kernel = Arc::new(KernelCaches(session.notifier()));
+        // Nothing is answered before the session is spawned: no answer is older than the first notice.
+        let (notices, _thread) = Notices::start(source, origin, inodes, kernel, clock)?;
+        let (listener, gate): (Arc<dyn Listener>, Arc<dyn Gate>) = (notices.clone(), notices);
+        store.listen(Arc::clone(&listener));
+        let runtime = Handle::current();
+        let debts = Arc::new(Debts { fs: Arc::downgrade(&fs), runtime: runtime.clone() });
+        let gates = [gate, debts as Arc<dyn Gate>];
+        gates.iter().for_each(|gate| store.add_gate(Arc::clone(gate)));
+        let mount = Self { path, fs, store: store.clone(), ended, runtime, listener, gates };
+        // Dropped, it would unmount whatever is at the path by then.
+        let _session = ManuallyDrop::new(session.spawn()?);
+        read_further_ahead(&mount.path);
+        tracing::info!(path = %mount.path.display(), "mounted");
+        Ok(mount)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.fs.options
+    }
+
+    /// False after somebody else unmounted it, too.
+    pub fn is_alive(&self) -> bool {
+        !self.ended.is_set()
+    }
+
+    /// How many inodes the kernel knows.
+    pub fn inodes(&self) -> usize {
+        self.fs.inodes.len()
+    }
+
+    /// How many entries of the mount's directory at `prefix` cannot be shown, by reason.
+    pub fn hidden(&self, prefix: &str) -> io::Result<Vec<(&'static str, u64)>> {
+        let prefix = format!("{}{prefix}", self.fs.options.prefix);
+        let counted = self.fs.hidden(&prefix)?;
+        Ok(counted.into_iter().map(|(reason, count)| (reason.name(), count)).collect())
+    }
+
+    pub fn open_handles(&self) -> usize {
+        self.fs.handles.len()
+    }
+
+    /// Commits what is being written, takes the mount from its place, and waits for the end of what is going on in it:
+    /// false if it went on for longer. What is open stays readable as long as the node lives.
+    pub fn unmount(&self, grace: Duration) -> bool {
+        let committed = async { tokio::time::timeout(grace, self.fs.commit_all()).await };
+        if self.runtime.block_on(committed).is_err() {
+            tracing::error!(path = %self.path.display(), "what is being written was not committed in time");
+        }
+        if let Err(error) = self.take_away() {
+            tracing::error!(path = %self.path.display(), %error, "unmounting");
+            return false;
+        }
+        // Who has something open may keep it for ever.
+        let grace = if self.open_handles() > 0 { grace.min(GRACE_FOR_OPEN) } else { grace };
+        self.ended.wait(grace)
+    }
+
+    fn take_away(&self) -> io::Result<()> {
+        if self.ended.is_set() {
+            return Ok(());
+        }
+        mountpoint::detach(&self.path)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.gates.iter().for_each(|gate| self.store.remove_gate(gate));
+        self.store.unlisten(&self.listener);
+        if let Err(error) = self.take_away() {
+            tracing::error!(path = %self.path.display(), %error, "unmounting");
+        }
+        tracing::info!(path = %self.path.display(), "unmounted");
+    }
+}
+
+fn config(options: &Options) -> Config {
+    let mut mount = vec![
+        MountOption::FSName(options.bucket_name.as_str().to_owned()),
+        MountOption::Subtype(TYPE.to_owned()),
+        MountOption::DefaultPermissions,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        MountOption::NoAtime,
+    ];
+    if options.read_only {
+        mount.push(MountOption::RO);
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut config = Config::default();
+    config.mount_options = mount;
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    config.n_threads = Some(options.threads.unwrap_or((cores / 2).clamp(MIN_THREADS, MAX_THREADS)).max(1));
+    config
+}
+
+/// An ordinary user may not, and does without.
+fn read_further_ahead(path: &Path) {
+    if let Ok(Some(entry)) = mountpoint::entry_of(path) {
+        let file = format!("/sys/class/bdi/{}:{}/read_ahead_kb", entry.major, entry.minor);
+        if let Err(error) = std::fs::write(&file, READ_AHEAD_KIB.to_string()) {
+            tracing::debug!(%error, file, "the kernel's read-ahead stays as it is");
+        }
+    }
+}

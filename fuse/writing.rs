@@ -1,0 +1,402 @@
+//! Files from being opened for writing to being whole: create, open, write, flush, fsync, release.
+//!
+//! An open for writing of a version that is there is answered ESTALE once: the kernel looks the name up again, and
+//! finds a file in the making with an inode of its own. So nothing that is written touches the inode, the pages and
+//! the readers of the version.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+use store::{Append, Appended, Asker, Held, MAX_PIECES, Object, Written};
+use types::{ByteRange, Key, ObjectHeaders, Version};
+
+use crate::attr::{Attr, Kind, Wanted};
+use crate::caller::{self, Caller};
+use crate::directory::{self, Found};
+use crate::errno::{self, Answer, Errno};
+use crate::filesystem::FileSystem;
+use crate::handle::{FileHandle, Handle, StagedHandle};
+use crate::inode::Table;
+use crate::part::{Ground, PartSource};
+use crate::staged::{Job, Staged};
+use crate::{content_type, names};
+
+/// How a file is opened, out of open(2)'s flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    pub writes: bool,
+    pub appends: bool,
+    pub truncates: bool,
+    pub exclusive: bool,
+}
+
+impl Access {
+    pub fn of(flags: i32) -> Self {
+        Self {
+            writes: flags & libc::O_ACCMODE != libc::O_RDONLY,
+            appends: flags & libc::O_APPEND != 0,
+            truncates: flags & libc::O_TRUNC != 0,
+            exclusive: flags & libc::O_EXCL != 0,
+        }
+    }
+}
+
+/// What an open made.
+pub enum Opened {
+    /// A version: its pages never change.
+    Version(u64),
+    /// A file in the making: nothing of it may be cached.
+    Staged(u64),
+}
+
+impl FileSystem {
+    pub(crate) fn ground(&self) -> Ground {
+        let store = self.store().clone();
+        let max_bytes = store.limits().max_object_size_bytes;
+        Ground { store, bucket: self.source.bucket, max_bytes, credit_bytes: 0 }
+    }
+
+    pub(crate) fn check_writable(&self) -> Answer<()> {
+        if self.options.read_only { Err(Errno::ROFS) } else { Ok(()) }
+    }
+
+    /// What a lookup finds besides versions and directories: the file that this very system call waits for, or
+    /// one in the making that the caller may see. `Err` without one: nothing that lasts.
+    pub(crate) fn find_awaited(
+        &self,
+        parent: u64,
+        name: &str,
+        found: Option<&Found>,
+        caller: Caller,
+    ) -> Answer<Option<Arc<Staged>>> {
+        let mut table = self.inodes.lock();
+        let Some(awaited) = table.awaited(parent, name, caller.thread) else { return Ok(None) };
+        if awaited.staged.is_none()
+            && let Some(Found::File(object, held)) = found
+        {
+            awaited.staged = Some(Arc::new(self.staged_over(object, held, caller)?));
+        }
+        Ok(awaited.staged.clone())
+    }
+
+    fn staged_over(&self, object: &Object, held: &Held, caller: Caller) -> Answer<Staged> {
+        let number = self.store().next_version().map_err(errno::of)?.0;
+        let file = FileHandle::new(held.clone());
+        let headers = object.headers.clone();
+        Ok(Staged::over(number, caller.process(), headers, file, object.size, object.modified))
+    }
+
+    /// A file in the making that has no version yet, where the caller may see it.
+    pub(crate) fn visible_staged(
+        table: &Table,
+        parent: u64,
+        name: &str,
+        caller: Caller,
+    ) -> Option<Arc<Staged>> {
+        let staged = table.staged_at(parent, name);
+        if staged.is_empty() {
+            return None;
+        }
+        let process = caller.process();
+        let visible =
+            |staged: &&Arc<Staged>| caller.thread == 0 || staged.creator == process || staged.state().closed;
+        staged.iter().rev().find(visible).cloned()
+    }
+
+    pub fn open_file(&self, ino: u64, access: Access, caller: Caller) -> Answer<Opened> {
+        if let Some(staged) = self.inodes.staged(ino) {
+            return Ok(Opened::Staged(self.open_staged(&staged, access, caller)));
+        }
+        if !access.writes {
+            return self.open(ino).map(Opened::Version);
+        }
+        self.check_writable()?;
+        let mut table = self.inodes.lock();
+        let node = table.get(ino).ok_or(Errno::STALE)?;
+        let (parent, name) = (node.parent, node.name.clone());
+        table.await_open(parent, &name, caller.thread);
+        Err(Errno::STALE)
+    }
+
+    fn open_staged(&self, staged: &Arc<Staged>, access: Access, caller: Caller) -> u64 {
+        {
+            let mut state = staged.state();
+            state.writers += usize::from(access.writes);
+            if access.truncates {
+                state.truncate((self.options.clock)());
+            }
+        }
+        self.inodes.lock().end_awaited(staged);
+        self.handles.add(Handle::Staged(StagedHandle {
+            staged: Arc::clone(staged),
+            writes: access.writes,
+            appends: access.appends,
+            opener: caller.process(),
+        }))
+    }
+
+    /// A new file, or what stands in its place by now.
+    pub fn create(
+        &self,
+        parent: u64,
+        name: &OsStr,
+        mode: u32,
+        access: Access,
+        caller: Caller,
+    ) -> Answer<(Attr, u64)> {
+        self.check_writable()?;
+        let name = names::made(name)?;
+        let prefix = self.prefix_of(parent)?;
+        names::fits(&prefix, name, Kind::File)?;
+        let staged = match directory::find(&self.source, &prefix, name)? {
+            Some(Found::Directory(_)) => return Err(Errno::ISDIR),
+            Some(Found::File(..)) if access.exclusive => return Err(Errno::EXIST),
+            Some(Found::File(object, held)) => Arc::new(self.staged_over(&object, &held, caller)?),
+            None => self.staged_new(parent, name, mode, access, caller)?,
+        };
+        let handle = self.open_staged(&staged, access, caller);
+        self.inodes.lock().enter_staged(parent, name, &staged);
+        Ok((staged.attr(&self.options), handle))
+    }
+
+    fn staged_new(
+        &self,
+        parent: u64,
+        name: &str,
+        mode: u32,
+        access: Access,
+        caller: Caller,
+    ) -> Answer<Arc<Staged>> {
+        {
+            let table = self.inodes.lock();
+            if access.exclusive && !table.staged_at(parent, name).is_empty() {
+                return Err(Errno::EXIST);
+            }
+            if let Some(known) = Self::visible_staged(&table, parent, name, caller) {
+                return Ok(known);
+            }
+        }
+        let number = self.store().next_version().map_err(errno::of)?.0;
+        let mut headers = self.headers_for(mode, caller, Kind::File);
+        headers.content_type = Some(content_type::of(name));
+        Ok(Arc::new(Staged::empty(number, caller.process(), headers, (self.options.clock)())))
+    }
+
+    /// Owner and mode, where they are not what the mount gives anyway.
+    pub(crate) fn headers_for(&self, mode: u32, caller: Caller, kind: Kind) -> ObjectHeaders {
+        let options = &self.options;
+        let usual = if kind == Kind::File { options.file_mode } else { options.dir_mode };
+        let unless = |value: u32, usual: u32| Some(value).filter(|value| *value != usual);
+        let wanted = Wanted {
+            perm: unless(mode & 0o1777, usual),
+            uid: unless(caller.uid, options.uid),
+            gid: unless(caller.gid, options.gid),
+            mtime: None,
+        };
+        let mut headers = ObjectHeaders::default();
+        wanted.write(kind, &mut headers.user_metadata);
+        headers
+    }
+
+    pub fn write(&self, handle: u64, offset: u64, bytes: &[u8]) -> Answer<()> {
+        let handle = self.handles.get(handle)?;
+        let Handle::Staged(file) = &*handle else { return Err(Errno::BADF) };
+        if !file.writes {
+            return Err(Errno::BADF);
+        }
+        let now = (self.options.clock)();
+        let written = file.staged.state().write(&self.ground(), bytes, offset, file.appends, now);
+        if written == Err(Errno::OPNOTSUPP) {
+            let path = self.inodes.path_of(file.staged.number);
+            tracing::info!(key = ?path, offset, "writing inside an object is refused");
+        }
+        written
+    }
+
+    /// At close(2): what was written becomes the object, unless another process than the one that opened it only lets
+    /// go of a handle that it inherited.
+    pub async fn flush(self: Arc<Self>, handle: u64, caller: Caller) -> Answer<()> {
+        let handle = self.handles.get(handle)?;
+        let Handle::Staged(file) = &*handle else { return Ok(()) };
+        if !file.writes || !self.is_owner(file, caller) {
+            return Ok(());
+        }
+        {
+            let mut state = file.staged.state();
+            if !state.written && !state.committed {
+                if !state.closed {
+                    state.closed = true;
+                    self.store().owe();
+                }
+                return Ok(());
+            }
+        }
+        self.commit(&file.staged, true).await
+    }
+
+    fn is_owner(&self, file: &StagedHandle, caller: Caller) -> bool {
+        let owner = file.opener;
+        caller.thread == 0 || owner == caller.thread || owner == caller.process() || !caller::is_alive(owner)
+    }
+
+    pub async fn fsync(self: Arc<Self>, handle: u64) -> Answer<()> {
+        let handle = self.handles.get(handle)?;
+        match &*handle {
+            Handle::Staged(file) if file.writes => self.commit(&file.staged, true).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The last of the handles: what is not committed is, or was never there.
+    pub async fn release_file(self: Arc<Self>, handle: u64) -> Answer<()> {
+        let Some(handle) = self.handles.remove(handle) else { return Ok(()) };
+        let Handle::Staged(file) = &*handle else { return Ok(()) };
+        if !file.writes {
+            return Ok(());
+        }
+        let last = {
+            let mut state = file.staged.state();
+            state.writers = state.writers.saturating_sub(1);
+            state.writers == 0
+        };
+        if !last {
+            return Ok(());
+        }
+        let committed = self.commit(&file.staged, true).await;
+        self.inodes.lock().end_staged(&file.staged);
+        if std::mem::take(&mut file.staged.state().closed) {
+            self.store().paid();
+        }
+        committed
+    }
+
+    /// Gives what was written its name. With `wait`, every mount shows it when this returns; without, only for
+    /// callers for whom the kernel holds a lock.
+    pub(crate) async fn commit(&self, staged: &Arc<Staged>, wait: bool) -> Answer<()> {
+        let _one = staged.committing.lock().await;
+        let (job, first, headers, appends) = {
+            let state = staged.state();
+            if let Some(error) = state.failed {
+                return Err(error);
+            }
+            let Some(job) = state.job(&self.ground())? else { return Ok(()) };
+            (job, !state.committed, state.headers.clone(), state.appends_only)
+        };
+        let (job, changes) = job;
+        let key = self.inodes.path_of(staged.number).ok_or(Errno::NOENT)?;
+        let key = Key::new(key).map_err(|_| Errno::NAMETOOLONG)?;
+        let version =
+            if first { Version(staged.number) } else { self.store().next_version().map_err(errno::of)? };
+        let stored = self.put(job, key.clone(), headers, version, appends, wait).await;
+        match stored {
+            Ok(_) => {
+                staged.state().committed(changes);
+                if first {
+                    self.became_version(staged, &key)?;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // Nothing of it will appear later: the error was heard.
+                staged.state().failed = Some(error);
+                self.inodes.lock().end_staged(staged);
+                Err(error)
+            }
+        }
+    }
+
+    /// The node is stopping: what was written so far is kept.
+    pub async fn commit_all(&self) {
+        let all = self.inodes.lock().all_staged();
+        for staged in all {
+            if let Err(error) = self.commit(&staged, false).await {
+                tracing::error!(file = staged.number, %error, "a file that was being written is lost");
+            }
+        }
+    }
+
+    fn became_version(&self, staged: &Arc<Staged>, key: &Key) -> Answer<()> {
+        let found = self.store().hold(self.source.bucket, key).map_err(errno::of)?;
+        let mut table = self.inodes.lock();
+        match found.filter(|(object, _)| object.version.0 == staged.number) {
+            Some((_, held)) => table.became_version(staged, held),
+            None => table.end_staged(staged),
+        }
+        if let Some(parent) = table.get(staged.number).map(|node| node.parent) {
+            table.touch(parent, (self.options.clock)());
+        }
+        Ok(())
+    }
+
+    async fn put(
+        &self,
+        job: Job,
+        key: Key,
+        headers: ObjectHeaders,
+        version: Version,
+        appends: bool,
+        wait: bool,
+    ) -> Answer<Written> {
+        let (store, bucket) = (self.store(), self.source.bucket);
+        let asker = self.asker(wait);
+        let stored = match job {
+            Job::Whole(source) => {
+                let there = store.hold(bucket, &key).map_err(errno::of)?.map_or(0, |(object, _)| object.size);
+                let size = source.len();
+                let body = store.take_in(bucket, Some(size), Some(size.saturating_sub(there)), source).await;
+                store.publish(asker, key, headers, body.map_err(errno::of)?, version).await
+            }
+            Job::Behind(source, base) => {
+                let opened = store.open_held(base.held()).map_err(errno::of)?;
+                if opened.parts().len() < MAX_PIECES {
+                    let size = Some(source.len());
+                    let body = store.take_in(bucket, size, size, source.clone()).await.map_err(errno::of)?;
+                    let (key, headers) = (key.clone(), headers.clone());
+                    let append = Append { asker, key, base: opened, to_current: appends, headers, version };
+                    if let Appended::Done(written) = store.append(append, body).await.map_err(errno::of)? {
+                        return Ok(written);
+                    }
+                }
+                return self.put_anew(asker, key, headers, version, &base, source).await;
+            }
+        };
+        stored.map_err(errno::of)
+    }
+
+    /// An object of many pieces becomes one of one: its bytes are read and written once more.
+    async fn put_anew(
+        &self,
+        asker: Asker,
+        key: Key,
+        headers: ObjectHeaders,
+        version: Version,
+        base: &FileHandle,
+        more: PartSource,
+    ) -> Answer<Written> {
+        let store = self.store();
+        let current = store.hold(asker.bucket, &key).map_err(errno::of)?;
+        let held = current.map_or_else(|| base.held().clone(), |(_, held)| held);
+        let opened = store.open_held(&held).map_err(errno::of)?;
+        let (before, size) = (opened.object().size, more.len());
+        let source = Chained { before: Some(opened.read(ByteRange::whole(before))), more };
+        let body = store.take_in(asker.bucket, Some(before + size), Some(size), source).await;
+        store.publish(asker, key, headers, body.map_err(errno::of)?, version).await.map_err(errno::of)
+    }
+}
+
+/// What was there, and what comes behind it.
+struct Chained {
+    before: Option<store::Reader>,
+    more: PartSource,
+}
+
+impl store::Source for Chained {
+    async fn next(&mut self) -> Result<Option<bytes::Bytes>, store::SourceError> {
+        if let Some(before) = &mut self.before {
+            if let Some(piece) = before.next().await {
+                return Ok(Some(piece?));
+            }
+            self.before = None;
+        }
+        self.more.next().await
+    }
+}

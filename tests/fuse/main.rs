@@ -1,0 +1,16 @@
+//! The file face on a real kernel mount: the release binary, its S3 endpoint and its mount side by side.
+//!
+//! They need /dev/fuse and root.
+
+#![allow(clippy::unwrap_used)]
+
+mod coherence;
+mod life;
+mod names;
+mod naming;
+mod property;
+mod reading;
+mod rig;
+mod tools;
+mod watchdog;
+mod writing;
