@@ -342,14 +342,14 @@ impl FileSystem {
             Job::Whole(source) => {
                 let there = store.hold(bucket, &key).map_err(errno::of)?.map_or(0, |(object, _)| object.size);
                 let size = source.len();
-                let body = store.take_in(bucket, Some(size), Some(size.saturating_sub(there)), source).await;
+                let body = store.take_in(bucket, Some(size), there, source).await;
                 store.publish(asker, key, headers, body.map_err(errno::of)?, version).await
             }
             Job::Behind(source, base) => {
                 let opened = store.open_held(base.held()).map_err(errno::of)?;
                 if opened.parts().len() < MAX_PIECES {
                     let size = Some(source.len());
-                    let body = store.take_in(bucket, size, size, source.clone()).await.map_err(errno::of)?;
+                    let body = store.take_in(bucket, size, 0, source.clone()).await.map_err(errno::of)?;
                     let (key, headers) = (key.clone(), headers.clone());
                     let append = Append { asker, key, base: opened, to_current: appends, headers, version };
                     if let Appended::Done(written) = store.append(append, body).await.map_err(errno::of)? {
@@ -378,7 +378,7 @@ impl FileSystem {
         let opened = store.open_held(&held).map_err(errno::of)?;
         let (before, size) = (opened.object().size, more.len());
         let source = Chained { before: Some(opened.read(ByteRange::whole(before))), more };
-        let body = store.take_in(asker.bucket, Some(before + size), Some(size), source).await;
+        let body = store.take_in(asker.bucket, Some(before + size), before, source).await;
         store.publish(asker, key, headers, body.map_err(errno::of)?, version).await.map_err(errno::of)
     }
 }

@@ -88,6 +88,7 @@ impl Face {
         let call = Call {
             store: &self.store,
             options,
+            buffers: &self.buffers,
             bucket,
             target: &target,
             query: &query,
@@ -126,6 +127,7 @@ impl Face {
         let post = ops::post_object::Post {
             store: &self.store,
             options,
+            buffers: &self.buffers,
             keys: &self.keys,
             purses: &self.purses,
             target,

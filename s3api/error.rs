@@ -75,6 +75,7 @@ codes! {
     RequestHeaderSectionTooLarge 400
     RequestTimeTooSkewed 403
     RequestTimeout 400
+    ServiceUnavailable 503
     SignatureDoesNotMatch 403
     SlowDown 503
     UserKeyMustBeSpecified 400
@@ -190,6 +191,10 @@ impl From<StoreError> for S3Error {
                 Err(other) => Self::new(C::IncompleteBody, "The request body terminated unexpectedly").because(other),
             },
             StoreError::Full => Self::new(C::InsufficientStorage, "There is no room left to store this object."),
+            StoreError::Fenced => Self::new(
+                C::ServiceUnavailable,
+                "The storage of this node has failed: it takes no writes until it is restarted. Reads go on.",
+            ),
             StoreError::Busy => Self::slow_down(),
             StoreError::Corrupt(_) | StoreError::Storage(_) => {
                 Self::new(C::InternalError, "We encountered an internal error. Please try again.").because(error)

@@ -5,6 +5,7 @@ use store::Store;
 
 use crate::LiveOptions;
 use crate::auth::SigningKeys;
+use crate::buffers::Buffers;
 use crate::rates::Purses;
 
 /// Give it to [`crate::serve`].
@@ -12,12 +13,14 @@ pub struct Face {
     pub store: Store,
     pub options: LiveOptions,
     pub keys: SigningKeys,
+    pub(crate) buffers: Buffers,
     /// Of credentials.
     pub(crate) purses: Arc<Purses<String>>,
 }
 
 impl Face {
     pub fn new(store: Store, options: LiveOptions) -> Self {
-        Self { store, options, keys: SigningKeys::default(), purses: Arc::default() }
+        let buffers = Buffers::new(options.current().max_buffer_bytes);
+        Self { store, options, keys: SigningKeys::default(), buffers, purses: Arc::default() }
     }
 }

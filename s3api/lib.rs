@@ -10,6 +10,7 @@ mod anonymous;
 pub mod audit;
 pub mod auth;
 pub mod body;
+mod buffers;
 mod conditions;
 mod connection;
 pub mod copy_source;
@@ -49,6 +50,7 @@ pub mod router;
 pub mod server;
 pub mod tls;
 pub mod token;
+mod upload_id;
 mod wire;
 pub mod xml;
 

@@ -124,6 +124,8 @@ pub struct Options {
     pub max_requests_in_flight: usize,
     pub rates: RateLimits,
     pub proxies: Proxies,
+    /// For bodies under way, of all requests together: above it 503 SlowDown, after a moment.
+    pub max_buffer_bytes: usize,
     /// How long requests in flight may still run after the order to stop.
     pub shutdown_grace: Duration,
     /// Now, from outside, so that tests own the clock.

@@ -19,7 +19,6 @@ want sqlite3 sqlite3
 
 requirements=tests/clients/requirements.txt
 [ -f "$requirements" ] || exit 0
-want rclone rclone
 want go golang-go
 want python3 python3
 python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv

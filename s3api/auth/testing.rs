@@ -52,6 +52,7 @@ pub fn options() -> Options {
         max_requests_in_flight: 1,
         rates: RateLimits::default(),
         proxies: Proxies::default(),
+        max_buffer_bytes: 64 << 20,
         shutdown_grace: Duration::from_secs(1),
         clock: || NOW,
     }

@@ -2,18 +2,20 @@
 
 use crate::auth::{Access, Payload};
 use crate::body::{self, BodyLimits, BodySource};
+use crate::buffers::{Buffers, Held};
 use crate::error::{Code, Result, S3Error};
 use crate::query::Query;
 use crate::router::Target;
-use crate::{Bucket, Options, RequestBody, RequestId, headers};
+use crate::{Bucket, Options, RequestBody, RequestId, headers, upload_id};
 use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 use store::{Promised, Store, UploadRef};
-use types::{Key, Timestamp, UploadId};
+use types::{Key, Timestamp};
 
 pub struct Call<'a> {
     pub store: &'a Store,
     pub options: &'a Options,
+    pub buffers: &'a Buffers,
     /// The one bucket that the caller may reach.
     pub bucket: &'a Bucket,
     pub target: &'a Target,
@@ -24,6 +26,20 @@ pub struct Call<'a> {
     pub access: &'a Access,
     pub id: &'a RequestId,
     pub now: Timestamp,
+}
+
+/// A body of XML, and the room that it takes while it is looked at.
+pub struct Document {
+    bytes: Vec<u8>,
+    _held: Held,
+}
+
+impl std::ops::Deref for Document {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl<'a> Call<'a> {
@@ -40,10 +56,10 @@ impl<'a> Call<'a> {
         self.headers.get(name).map(headers::text)
     }
 
-    /// The upload that the query names. An id that cannot be ours is one that does not exist.
+    /// The upload that the query names.
     pub fn upload(&self) -> Result<UploadRef> {
         let text = self.query.get("uploadId").unwrap_or_default();
-        let id = UploadId::parse(text).ok_or_else(|| no_such_upload(text))?;
+        let id = upload_id::of_caller(text, self.bucket.id)?;
         Ok(UploadRef { bucket: self.bucket.id, key: self.key()?.clone(), id })
     }
 
@@ -60,15 +76,22 @@ impl<'a> Call<'a> {
     }
 
     /// A body of XML, whole and verified.
-    pub async fn read_xml(&self, body: RequestBody) -> Result<Vec<u8>> {
-        let (source, _) = self.open(body)?;
-        body::read_all(source, self.options.max_xml_bytes).await
+    pub async fn read_xml(&self, body: RequestBody) -> Result<Document> {
+        let (source, promised) = self.open(body)?;
+        self.read_document(source, promised.size).await
     }
 
     /// The same where `x-amz-checksum-*` speaks of the object and not of the body.
-    pub async fn read_manifest(&self, body: RequestBody) -> Result<Vec<u8>> {
-        let (source, _) = body::open_manifest(self.headers, self.payload(), body, body_limits(self.options))?;
-        body::read_all(source, self.options.max_xml_bytes).await
+    pub async fn read_manifest(&self, body: RequestBody) -> Result<Document> {
+        let limits = body_limits(self.options);
+        let (source, promised) = body::open_manifest(self.headers, self.payload(), body, limits)?;
+        self.read_document(source, promised.size).await
+    }
+
+    async fn read_document(&self, source: BodySource<RequestBody>, size: Option<u64>) -> Result<Document> {
+        let max = self.options.max_xml_bytes;
+        let held = self.buffers.for_document(size.unwrap_or(u64::MAX).min(max as u64)).await?;
+        Ok(Document { bytes: body::read_all(source, max).await?, _held: held })
     }
 
     /// A copy takes its bytes from the source: a body beside it would be lost without a word.
@@ -96,10 +119,6 @@ impl<'a> Call<'a> {
             "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
         ))
     }
-}
-
-pub fn no_such_upload(id: &str) -> S3Error {
-    S3Error::from(store::StoreError::NoSuchUpload).with("UploadId", id)
 }
 
 pub fn body_limits(options: &Options) -> BodyLimits {

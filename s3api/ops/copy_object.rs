@@ -33,6 +33,8 @@ pub async fn copy_object(call: &Call<'_>) -> Reply {
         let why = "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";
         return Err(S3Error::new(Code::InvalidRequest, why));
     }
+    // Only for another checksum are the bytes looked at.
+    let wish_reads = wish.algorithm.is_some();
     let request = CopyRequest {
         bucket: call.bucket.id,
         destination: key.clone(),
@@ -41,8 +43,10 @@ pub async fn copy_object(call: &Call<'_>) -> Reply {
         conditions,
         algorithm: wish.algorithm,
     };
+    let held = call.buffers.for_download(if wish_reads { object.size } else { 0 }).await?;
     let store = call.store.clone();
     answer::slow(call, async move {
+        let _held = held;
         let written = store.copy(&source, request).await?;
         let mut xml = Writer::new(ROOT, 512);
         xml.time("LastModified", written.modified);

@@ -2,8 +2,8 @@
 
 use super::{Call, Reply, answer};
 use crate::error::{Code, Result, S3Error};
-use crate::headers;
 use crate::xml::Writer;
+use crate::{headers, upload_id};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use store::CreateUpload;
 use types::{Algorithm, ChecksumKind};
@@ -19,7 +19,7 @@ pub async fn create_multipart_upload(call: &Call<'_>) -> Reply {
     let mut xml = Writer::new(ROOT, 256 + key.as_str().len());
     xml.text("Bucket", call.bucket.name.as_str());
     xml.text("Key", key.as_str());
-    xml.raw("UploadId", id);
+    xml.raw("UploadId", upload_id::show(call.bucket.id, id));
     let mut response = answer::document(xml.finish(ROOT).into_bytes());
     if let Some((algorithm, kind)) = checksum {
         let out = response.headers_mut();

@@ -1,6 +1,7 @@
 //! GetObject, and what it shares with HeadObject.
 
 use super::{Call, Reply, answer};
+use crate::buffers::Held;
 use crate::error::{Code, Result, S3Error};
 use crate::range::{self, Ranged};
 use crate::response::PollChunks;
@@ -20,16 +21,21 @@ pub async fn get_object(call: &Call<'_>) -> Reply {
     let parts = if asked.part.is_some() { open.parts() } else { Vec::new() };
     let (mut response, content) = head(call, &asked, open.object(), &parts)?;
     if let Some(range) = content.filter(|range| !range.is_empty()) {
-        *response.body_mut() = ResponseBody::object(Chunks(open.read(range)), range.len());
+        let held = call.buffers.for_download(range.len()).await?;
+        let chunks = Chunks { reader: open.read(range), _held: held };
+        *response.body_mut() = ResponseBody::object(chunks, range.len());
     }
     Ok(response)
 }
 
-struct Chunks(Reader);
+struct Chunks {
+    reader: Reader,
+    _held: Held,
+}
 
 impl PollChunks for Chunks {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<std::result::Result<Bytes, StoreError>>> {
-        self.0.poll_next(cx)
+        self.reader.poll_next(cx)
     }
 }
 

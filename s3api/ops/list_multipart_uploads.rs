@@ -3,10 +3,11 @@
 
 use super::listing::{self, Names};
 use super::{Call, Reply, answer};
-use crate::error::{Result, S3Error};
+use crate::error::Result;
 use crate::xml::Writer;
+use crate::{Bucket, upload_id};
 use store::{ListUploadsRequest, Upload, UploadEntry};
-use types::UploadId;
+use types::BucketId;
 
 const ROOT: &str = "ListMultipartUploadsResult";
 
@@ -23,7 +24,7 @@ pub async fn list_multipart_uploads(call: &Call<'_>) -> Reply {
     names.write(&mut xml, "KeyMarker", call.query.get("key-marker").unwrap_or_default());
     xml.text("UploadIdMarker", call.query.get("upload-id-marker").unwrap_or_default());
     if let Some(last) = page.entries.last().filter(|_| truncated) {
-        write_next(&mut xml, last, names);
+        write_next(&mut xml, last, names, call.bucket.id);
     }
     names.write(&mut xml, "Prefix", &prefix);
     names.write_optional(&mut xml, "Delimiter", delimiter.as_deref());
@@ -32,7 +33,7 @@ pub async fn list_multipart_uploads(call: &Call<'_>) -> Reply {
     xml.raw("IsTruncated", truncated);
     for entry in &page.entries {
         match entry {
-            UploadEntry::Upload(upload) => write_upload(&mut xml, upload, names, call.bucket.name.as_str()),
+            UploadEntry::Upload(upload) => write_upload(&mut xml, upload, names, call.bucket),
             UploadEntry::CommonPrefix(prefix) => listing::write_prefix(&mut xml, prefix, names),
         }
     }
@@ -45,11 +46,7 @@ fn request(call: &Call<'_>, max: usize) -> Result<ListUploadsRequest> {
     let key_marker = call.query.text("key-marker");
     // Without a key marker it is ignored.
     let id_text = call.query.text("upload-id-marker").filter(|_| key_marker.is_some());
-    let id_marker = id_text.map(|text| {
-        UploadId::parse(text)
-            .ok_or_else(|| S3Error::invalid_argument("Invalid uploadId marker", "upload-id-marker", text))
-    });
-    let id_marker = id_marker.transpose()?;
+    let id_marker = id_text.map(|text| upload_id::marker(text, call.bucket.id)).transpose()?;
     // With an id the marker names an upload, not a group.
     let skip_group = match id_marker {
         None => key_marker.and_then(|marker| listing::as_group(marker, prefix, delimiter)),
@@ -65,11 +62,11 @@ fn request(call: &Call<'_>, max: usize) -> Result<ListUploadsRequest> {
     })
 }
 
-fn write_next(xml: &mut Writer, last: &UploadEntry, names: Names) {
+fn write_next(xml: &mut Writer, last: &UploadEntry, names: Names, bucket: BucketId) {
     match last {
         UploadEntry::Upload(upload) => {
             names.write(xml, "NextKeyMarker", upload.key.as_str());
-            xml.raw("NextUploadIdMarker", upload.id);
+            xml.raw("NextUploadIdMarker", upload_id::show(bucket, upload.id));
         }
         UploadEntry::CommonPrefix(prefix) => {
             names.write(xml, "NextKeyMarker", prefix);
@@ -78,12 +75,12 @@ fn write_next(xml: &mut Writer, last: &UploadEntry, names: Names) {
     }
 }
 
-fn write_upload(xml: &mut Writer, upload: &Upload, names: Names, bucket: &str) {
+fn write_upload(xml: &mut Writer, upload: &Upload, names: Names, bucket: &Bucket) {
     xml.open("Upload");
     names.write(xml, "Key", upload.key.as_str());
-    xml.raw("UploadId", upload.id);
-    xml.person("Initiator", bucket);
-    xml.person("Owner", bucket);
+    xml.raw("UploadId", upload_id::show(bucket.id, upload.id));
+    xml.person("Initiator", bucket.name.as_str());
+    xml.person("Owner", bucket.name.as_str());
     xml.text("StorageClass", upload.headers.storage_class.as_deref().unwrap_or("STANDARD"));
     xml.time("Initiated", upload.initiated);
     if let Some((algorithm, kind)) = upload.checksum {

@@ -2,6 +2,7 @@
 
 use super::{Call, Reply, answer};
 use crate::error::{Result, S3Error};
+use crate::upload_id;
 use crate::xml::Writer;
 use store::StoredPart;
 
@@ -18,7 +19,7 @@ pub async fn list_parts(call: &Call<'_>) -> Reply {
     let mut xml = Writer::new(ROOT, 1024 + page.parts.len() * 256);
     xml.text("Bucket", bucket);
     xml.text("Key", upload.key.as_str());
-    xml.raw("UploadId", upload.id);
+    xml.raw("UploadId", upload_id::show(call.bucket.id, upload.id));
     xml.person("Initiator", bucket);
     xml.person("Owner", bucket);
     xml.text("StorageClass", upload.headers.storage_class.as_deref().unwrap_or("STANDARD"));

@@ -7,6 +7,7 @@ use super::call::body_limits;
 use super::{Reply, answer};
 use crate::auth::{self, SigningKeys};
 use crate::body::{self, BodySource};
+use crate::buffers::Buffers;
 use crate::error::{Code, Result, S3Error};
 use crate::form::{self, File, Form, Pieces};
 use crate::router::Target;
@@ -24,6 +25,7 @@ use types::{Algorithm, Checksum, Key, ObjectHeaders, Timestamp, WriteConditions}
 pub struct Post<'a> {
     pub store: &'a Store,
     pub options: &'a Options,
+    pub buffers: &'a Buffers,
     pub keys: &'a SigningKeys,
     pub(crate) purses: &'a Arc<Purses<String>>,
     pub target: &'a Target,
@@ -64,6 +66,7 @@ pub async fn post_object(
         conditions: WriteConditions::default(),
         promised,
     };
+    let _held = post.buffers.for_upload(None).await?;
     let written = post.store.put(request, Upload { file, length: allowed.length, seen: 0 }).await?;
     success(post, &fields, bucket, &key, &written)
 }

@@ -11,6 +11,7 @@ pub async fn put_object(call: &Call<'_>, body: RequestBody) -> Reply {
     let conditions = conditions::write(call.headers);
     let (source, promised) = call.open(body)?;
     call.store.check_put(call.bucket.id, key, &conditions, promised.size).await?;
+    let _held = call.buffers.for_upload(promised.size).await?;
     let request =
         PutRequest { bucket: call.bucket.id, key: key.clone(), headers: object, conditions, promised };
     let written = call.store.put(request, source).await?;

@@ -13,6 +13,7 @@ pub async fn upload_part(call: &Call<'_>, body: RequestBody) -> Reply {
     let (source, promised) = call.open(body)?;
     check_size(call, promised.size)?;
     require_checksum(&part.check(call).await?, &promised)?;
+    let _held = call.buffers.for_upload(promised.size).await?;
     let stored = call.store.put_part(&part.upload, part.number, promised, source).await?;
     let mut response = answer::empty(StatusCode::OK);
     headers::put_etag(&stored.etag, response.headers_mut());

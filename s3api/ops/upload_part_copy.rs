@@ -22,8 +22,10 @@ pub async fn upload_part_copy(call: &Call<'_>) -> Reply {
     if range.len() > max {
         return Err(StoreError::TooLarge { size: range.len(), max }.into());
     }
+    let held = call.buffers.for_copy(range.len()).await?;
     let store = call.store.clone();
     answer::slow(call, async move {
+        let _held = held;
         let stored = store.copy_part(&part.upload, part.number, &source, range).await?;
         let mut xml = Writer::new(ROOT, 256);
         xml.time("LastModified", stored.modified);

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use types::BlobId;
 
 /// Directories of blobs: enough that none grows beyond what ext4 searches quickly.
@@ -28,6 +28,7 @@ pub struct SyncRule {
 pub struct Local {
     root: PathBuf,
     sync: SyncRule,
+    fenced: AtomicBool,
 }
 
 impl Local {
@@ -44,7 +45,38 @@ impl Local {
         if let Some(parent) = root.parent() {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { root: root.to_owned(), sync })
+        Ok(Self { root: root.to_owned(), sync, fenced: AtomicBool::new(false) })
+    }
+
+    /// Whether a sync has failed since the start. The kernel forgets what it could not write and calls
+    /// the next sync a success, so nothing that is written from then on can be believed: new blobs and
+    /// deletions are refused until a restart. Reads go on.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
+    }
+
+    fn check_fence(&self) -> io::Result<()> {
+        match self.is_fenced() {
+            false => Ok(()),
+            true => Err(io::Error::other("a sync has failed; nothing is written here until a restart")),
+        }
+    }
+
+    /// A disk that is full says so honestly; every other failure of a sync is for good.
+    fn synced(&self, outcome: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = &outcome
+            && !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        {
+            self.fenced.store(true, Ordering::Release);
+        }
+        outcome
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        match self.sync.directory {
+            true => self.synced(File::open(directory)?.sync_all()),
+            false => Ok(()),
+        }
     }
 
     fn directory(&self, id: BlobId) -> PathBuf {
@@ -57,6 +89,7 @@ impl Local {
 
     /// A file without a name for a blob's bytes.
     pub fn create(&self, id: BlobId) -> io::Result<NewFile> {
+        self.check_fence()?;
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = fs::openat(CWD, self.directory(id), flags, Mode::RUSR | Mode::WUSR)?;
         Ok(NewFile { file: File::from(file), begun: AtomicU64::new(0) })
@@ -64,16 +97,14 @@ impl Local {
 
     /// Makes the file's bytes and its name durable. Before this returns, an intent must be too.
     pub fn publish(&self, id: BlobId, new: &NewFile) -> io::Result<()> {
+        self.check_fence()?;
         if self.sync.file {
-            new.file.sync_data()?;
+            self.synced(new.file.sync_data())?;
         }
         // linkat(2): an unnamed file is linked in through its entry in /proc.
         let source = format!("/proc/self/fd/{}", new.file.as_raw_fd());
         fs::linkat(CWD, source, CWD, self.path(id), AtFlags::SYMLINK_FOLLOW)?;
-        if self.sync.directory {
-            File::open(self.directory(id))?.sync_all()?;
-        }
-        Ok(())
+        self.sync_directory(&self.directory(id))
     }
 
     pub fn get(&self, id: BlobId) -> io::Result<StoredFile> {
@@ -81,24 +112,34 @@ impl Local {
         Ok(StoredFile(File::from(fs::openat(CWD, self.path(id), flags, Mode::empty())?)))
     }
 
-    /// Deletes files durably; one that is not there is deleted already.
+    /// Deletes files durably. One that is not there is deleted already, but perhaps not durably: its
+    /// directory is synced all the same.
     pub fn remove(&self, ids: &[BlobId]) -> io::Result<()> {
+        self.check_fence()?;
         let mut touched = std::collections::BTreeSet::new();
         for id in ids {
             match std::fs::remove_file(self.path(*id)) {
-                Ok(()) => {
-                    touched.insert(self.directory(*id));
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => touched.insert(self.directory(*id)),
+            };
         }
-        for directory in touched {
-            if self.sync.directory {
-                File::open(directory)?.sync_all()?;
-            }
+        touched.iter().try_for_each(|directory| self.sync_directory(directory))
+    }
+
+    /// Moves a file that nobody knows to `set-aside` beside the blobs, for a person to look at.
+    pub fn set_aside(&self, file: Result<BlobId, &Path>) -> io::Result<PathBuf> {
+        let file = file.map_or_else(Path::to_owned, |id| self.path(id));
+        let attic = self.root.with_file_name("set-aside");
+        std::fs::create_dir_all(&attic)?;
+        let name = file.file_name().ok_or_else(|| io::Error::other("a file without a name"))?;
+        let target = attic.join(name);
+        if target.exists() {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
         }
-        Ok(())
+        std::fs::rename(&file, &target)?;
+        self.sync_directory(&attic)?;
+        self.sync_directory(file.parent().unwrap_or(&self.root))?;
+        Ok(target)
     }
 
     /// Every file and its size; names that are no blob's come as `Err`.

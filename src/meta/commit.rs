@@ -3,12 +3,16 @@
 //! It takes what waits, lets each commit read the state that the ones before it leave, merges what
 //! they write into one batch, and syncs once for all of them. A commit whose preconditions fail is
 //! rolled back alone. Acknowledgements and the change feed go out only after the batch is durable.
+//!
+//! A batch that could not be written or synced, for another reason than a full disk, fences the
+//! engine: nobody knows what of it is on the disk, and a later sync that succeeds would not say.
+//! From then on every commit is refused until the engine is opened anew; reads go on.
 
 use crossbeam::channel::{Receiver, Sender};
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 use types::{BucketId, Key, Version};
 
@@ -82,6 +86,7 @@ pub(crate) struct Committer {
     pub listeners: Arc<parking_lot::RwLock<Vec<Arc<dyn Listener>>>>,
     pub events: Arc<Events>,
     pub inbox: Receiver<Message>,
+    pub fenced: Arc<AtomicBool>,
 }
 
 /// What is to be told outside.
@@ -159,7 +164,10 @@ impl Committer {
                 self.ring(events);
             }
             Err(error) => {
-                tracing::error!(%error, commits = waiting.len(), "a batch of commits failed");
+                // Once is enough: what follows the first failure says nothing new.
+                if *error != EngineError::Fenced {
+                    tracing::error!(%error, commits = waiting.len(), "a batch of commits failed");
+                }
                 for (account, delta) in charges {
                     self.ledger.apply(account, delta.negated());
                 }
@@ -201,7 +209,7 @@ impl Committer {
         if let Some(ceiling) = raised {
             batch.writes.push(Sequence::record(ceiling));
         }
-        self.engine.write(batch)?;
+        self.write_or_fence(batch)?;
         if let Some(ceiling) = raised {
             self.sequence.set_ceiling(ceiling);
         }
@@ -215,6 +223,17 @@ impl Committer {
         {
             outbox.queued();
         }
+    }
+
+    fn write_or_fence(&self, batch: Batch) -> Result<(), EngineError> {
+        if self.fenced.load(Ordering::Acquire) {
+            return Err(EngineError::Fenced);
+        }
+        let written = self.engine.write(batch);
+        if let Err(EngineError::Io(_)) = &written {
+            self.fenced.store(true, Ordering::Release);
+        }
+        written
     }
 
     fn tell(&self, changes: &[Change], cleanup_queued: bool) {

@@ -59,6 +59,8 @@ pub enum EngineError {
     /// The answer is not in memory (only from [`Engine::get_cached`]).
     NotCached,
     Io(String),
+    /// A write has failed before: no more are taken until the engine is opened anew.
+    Fenced,
 }
 
 impl fmt::Display for EngineError {
@@ -67,6 +69,7 @@ impl fmt::Display for EngineError {
             Self::Full(what) => write!(f, "no room for metadata: {what}"),
             Self::NotCached => write!(f, "not in memory"),
             Self::Io(what) => write!(f, "metadata: {what}"),
+            Self::Fenced => write!(f, "metadata: a write has failed; none are taken until a restart"),
         }
     }
 }

@@ -200,6 +200,17 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Takes all of it or nothing.
+    pub fn grow_all(&mut self, wanted: &[(Account, u64)]) -> Result<(), QuotaExceeded> {
+        let before = self.held.len();
+        wanted.iter().try_for_each(|(account, bytes)| self.grow(*account, *bytes)).inspect_err(|_| {
+            let mut accounts = self.ledger.0.lock();
+            for (account, bytes) in self.held.drain(before..) {
+                accounts.entry(account).or_default().reserved -= bytes;
+            }
+        })
+    }
+
     pub fn grow(&mut self, account: Account, bytes: u64) -> Result<(), QuotaExceeded> {
         let mut accounts = self.ledger.0.lock();
         let entry = accounts.entry(account).or_default();
@@ -244,6 +255,9 @@ mod tests {
         drop(first);
         assert_eq!(ledger.reserved(BUCKET), 0);
         assert!(ledger.reserve(&[(BUCKET, 41)]).is_err());
+        let mut all_or_nothing = ledger.reserve(&[]).unwrap();
+        assert!(all_or_nothing.grow_all(&[(BUCKET, 30), (BUCKET, 30)]).is_err());
+        assert_eq!(ledger.reserved(BUCKET), 0);
         assert_eq!(ledger.counters(BUCKET), Counters { bytes: 60, objects: 1, awaiting_bytes: 0 });
     }
 

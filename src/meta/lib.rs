@@ -44,7 +44,7 @@ pub use upload::{FinishedUpload, PartRecord, UploadRecord};
 use parking_lot::{Mutex, RwLock};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use types::{BlobId, BucketId, BucketName, Key, Timestamp, UploadId};
 
@@ -97,6 +97,7 @@ pub struct Meta {
     listeners: Arc<RwLock<Vec<Arc<dyn Listener>>>>,
     events: Arc<commit::Events>,
     inbox: Inbox,
+    fenced: Arc<AtomicBool>,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -120,6 +121,7 @@ impl Meta {
         let events = Arc::new(commit::Events::default());
         events.waiting.store(count_events(&*engine)?, Ordering::Relaxed);
         let (sender, inbox) = crossbeam::channel::unbounded();
+        let fenced = Arc::new(AtomicBool::new(false));
         let committer = Committer {
             engine: Arc::clone(&engine),
             ledger: Arc::clone(&ledger),
@@ -127,6 +129,7 @@ impl Meta {
             listeners: Arc::clone(&listeners),
             events: Arc::clone(&events),
             inbox,
+            fenced: Arc::clone(&fenced),
         };
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
@@ -139,6 +142,7 @@ impl Meta {
             listeners,
             events,
             inbox: Inbox(sender),
+            fenced,
             committer: Mutex::new(Some(thread)),
         })
     }
@@ -214,6 +218,11 @@ impl Meta {
 
     pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
         self.listeners.write().retain(|kept| !Arc::ptr_eq(kept, listener));
+    }
+
+    /// Whether a batch has failed, so that no more are taken until the engine is opened anew.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
     }
 
     pub fn ledger(&self) -> &Arc<Ledger> {
@@ -427,7 +436,7 @@ fn open_sequence(engine: &dyn Engine) -> Result<Sequence, MetaError> {
     let record = engine.get(Table::System, Sequence::key())?;
     let sequence = Sequence::from_record(record.as_deref())
         .ok_or_else(|| MetaError::Damaged("the sequence's record".to_owned()))?;
-    let ceiling = sequence.ceiling.load(std::sync::atomic::Ordering::Relaxed) + Sequence::STEP;
+    let ceiling = sequence.ceiling.load(Ordering::Relaxed) + Sequence::STEP;
     engine.write(engine::Batch { writes: vec![Sequence::record(ceiling)], delete_ranges: Vec::new() })?;
     sequence.set_ceiling(ceiling);
     Ok(sequence)

@@ -5,7 +5,6 @@ use crate::process;
 use anyhow::Context as _;
 use s3api::{Bucket, Credential, Proxies, RateLimits};
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
@@ -96,6 +95,7 @@ pub fn of_face(config: &Config, store: &Store) -> s3api::Options {
         max_requests_in_flight: s3.max_requests_in_flight,
         rates: s3.rates,
         proxies: s3.proxies.clone(),
+        max_buffer_bytes: s3.max_buffer_bytes,
         shutdown_grace: s3.shutdown_grace,
         clock: now,
     }
@@ -117,6 +117,7 @@ pub fn of_monitoring() -> s3api::Options {
         min_body_bytes_per_second: 1 << 10,
         max_connections: 64,
         max_requests_in_flight: 8,
+        max_buffer_bytes: 1 << 20,
         rates: RateLimits::default(),
         proxies: Proxies::default(),
         shutdown_grace: Duration::from_secs(1),
@@ -138,20 +139,20 @@ fn max_connections(s3: &S3) -> usize {
 }
 
 fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, HashMap<String, Credential>) {
-    let created = created(&config.data_dir);
     let mut buckets = HashMap::new();
     let mut credentials = HashMap::new();
     for configured in &config.buckets {
-        let id = store.bucket(&configured.name).expect("the store was opened with this bucket");
-        let bucket =
-            Arc::new(Bucket {
-                name: configured.name.clone(),
-                id,
-                created,
-                anonymous: configured.anonymous,
-                anonymous_prefixes: configured.anonymous_prefixes.clone(),
-                cors: configured.cors.clone(),
-            });
+        let name = configured.name.clone();
+        let found = store.bucket(&name).zip(store.bucket_created(&name));
+        let (id, created) = found.expect("the store was opened with this bucket");
+        let bucket = Arc::new(Bucket {
+            name,
+            id,
+            created,
+            anonymous: configured.anonymous,
+            anonymous_prefixes: configured.anonymous_prefixes.clone(),
+            cors: configured.cors.clone(),
+        });
         buckets.insert(configured.name.as_str().to_owned(), Arc::clone(&bucket));
         for credential in &configured.credentials {
             let granted = Credential {
@@ -165,12 +166,4 @@ fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, Has
         }
     }
     (buckets, credentials)
-}
-
-/// Buckets come from the configuration, which has no dates: they are as old as the node's data,
-/// where the file system says how old that is.
-fn created(data_dir: &Path) -> Timestamp {
-    let born = std::fs::metadata(data_dir).and_then(|about| about.created());
-    let since = born.ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-    since.map_or(Timestamp(0), |since| Timestamp::from_secs(since.as_secs()))
 }

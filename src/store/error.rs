@@ -41,6 +41,8 @@ pub enum StoreError {
     // The world's.
     /// No room on the disk.
     Full,
+    /// A sync has failed: nothing is written until a restart; reads go on.
+    Fenced,
     /// Stopping, or too much is waiting: try again.
     Busy,
     /// The stored bytes fail their checksums.
@@ -75,6 +77,7 @@ impl fmt::Display for StoreError {
             Self::InvalidRequest(why) => write!(f, "{why}"),
             Self::Source(error) => write!(f, "reading the body: {error}"),
             Self::Full => write!(f, "no space left"),
+            Self::Fenced => write!(f, "a sync has failed; nothing is written until a restart"),
             Self::Busy => write!(f, "busy"),
             Self::Corrupt(what) => write!(f, "stored bytes are damaged: {what}"),
             Self::Storage(what) => write!(f, "storage failed: {what}"),
@@ -90,6 +93,7 @@ impl From<meta::MetaError> for StoreError {
             meta::MetaError::Refused(why) => Self::Refused(why),
             meta::MetaError::Quota(_) => Self::QuotaExceeded,
             meta::MetaError::Engine(meta::EngineError::Full(_)) => Self::Full,
+            meta::MetaError::Engine(meta::EngineError::Fenced) => Self::Fenced,
             meta::MetaError::Damaged(what) => Self::Corrupt(what),
             meta::MetaError::Closed => Self::Busy,
             other => Self::Storage(other.to_string()),

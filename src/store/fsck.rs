@@ -1,10 +1,13 @@
 //! Compares records, ledger, intents, queue and files of a stopped node.
 
+mod bytes;
+
 use meta::{
     Account, BlobRecord, CleanupTask, Content, Counters, MetaError, ObjectRecord, PartRecord, Place, Table,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use types::BlobId;
 
 use crate::{Inner, Options, Store, StoreError};
@@ -12,14 +15,75 @@ use crate::{Inner, Options, Store, StoreError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
     Unreadable(String),
-    References { blob: BlobId, recorded: u32, counted: u32 },
-    MissingBlob { blob: BlobId, named_by: String },
-    MissingBytes { blob: BlobId },
-    WrongSize { blob: BlobId, recorded: u64, found: u64 },
-    StrayFile { blob: BlobId },
-    ForeignFile(String),
-    UnqueuedBlob { blob: BlobId },
-    Ledger { account: Account, recorded: Counters, counted: Counters },
+    References {
+        blob: BlobId,
+        recorded: u32,
+        counted: u32,
+    },
+    MissingBlob {
+        blob: BlobId,
+        named_by: String,
+    },
+    MissingBytes {
+        blob: BlobId,
+        names: Names,
+    },
+    WrongSize {
+        blob: BlobId,
+        recorded: u64,
+        found: u64,
+        names: Names,
+    },
+    /// Bytes that fail their checksum, or cannot be read.
+    Damaged {
+        blob: BlobId,
+        why: String,
+        names: Names,
+    },
+    StrayFile {
+        blob: BlobId,
+    },
+    StrayInline {
+        blob: BlobId,
+    },
+    ForeignFile(PathBuf),
+    UnqueuedBlob {
+        blob: BlobId,
+    },
+    Ledger {
+        account: Account,
+        recorded: Counters,
+        counted: Counters,
+    },
+}
+
+/// Which objects and parts a damaged blob belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    pub first: Vec<String>,
+    pub more: usize,
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.first.is_empty() {
+            write!(f, " (of {}", self.first.join(", "))?;
+            if self.more > 0 {
+                write!(f, " and {} more", self.more)?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+/// What `fsck` does beside comparing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FsckOptions {
+    /// Corrects references, ledger and queue, and sets stray files aside.
+    pub repair: bool,
+    /// Reads every byte and holds it against its checksum.
+    pub verify: bool,
 }
 
 impl fmt::Display for Difference {
@@ -32,12 +96,14 @@ impl fmt::Display for Difference {
             Self::MissingBlob { blob, named_by } => {
                 write!(f, "blob {blob}: no record, but {named_by} names it")
             }
-            Self::MissingBytes { blob } => write!(f, "blob {blob}: its bytes are missing"),
-            Self::WrongSize { blob, recorded, found } => {
-                write!(f, "blob {blob}: {recorded} bytes recorded, {found} found")
+            Self::MissingBytes { blob, names } => write!(f, "blob {blob}: its bytes are missing{names}"),
+            Self::WrongSize { blob, recorded, found, names } => {
+                write!(f, "blob {blob}: {recorded} bytes recorded, {found} found{names}")
             }
+            Self::Damaged { blob, why, names } => write!(f, "blob {blob}: {why}{names}"),
             Self::StrayFile { blob } => write!(f, "blob {blob}: a file that no record, intent or task names"),
-            Self::ForeignFile(path) => write!(f, "{path}: not a file of ours"),
+            Self::StrayInline { blob } => write!(f, "blob {blob}: an inline value that no record names"),
+            Self::ForeignFile(path) => write!(f, "{}: not a file of ours", path.display()),
             Self::UnqueuedBlob { blob } => {
                 write!(f, "blob {blob}: unreferenced, but not on the cleanup queue")
             }
@@ -69,14 +135,16 @@ struct Census {
     inline: BTreeSet<BlobId>,
     queued: BTreeMap<BlobId, CleanupTask>,
     accounts: BTreeMap<Account, Counters>,
+    /// Of the right size; what they hold is another question.
+    whole_files: Vec<BlobId>,
     found: Vec<Difference>,
 }
 
 /// Opens the data directory as a node would, so an unfinished write of a crash is on the queue and
-/// no difference. Repairs references, ledger and queue; it deletes nothing.
+/// no difference. It deletes nothing.
 pub fn fsck(
     options: Options,
-    repair: bool,
+    what: FsckOptions,
     report: &mut dyn FnMut(Difference),
 ) -> Result<FsckSummary, StoreError> {
     let store = Store::open_dir(options)?;
@@ -88,9 +156,13 @@ pub fn fsck(
     census.queue(inner)?;
     census.compare_blobs();
     census.compare_files(inner)?;
+    if what.verify {
+        census.verify(inner);
+    }
     census.compare_ledger(inner)?;
+    census.name_the_damaged(inner)?;
     census.summary.differences = census.found.len() as u64;
-    if repair {
+    if what.repair {
         census.repair(inner)?;
     }
     census.found.drain(..).for_each(&mut *report);
@@ -167,8 +239,13 @@ impl Census {
         })?;
         Ok(inner.meta.walk(Table::Inline, |key, value| {
             match (meta::keyspace::split_blob(key), meta::decode_inline(value.to_vec())) {
-                (Ok(id), Ok(_)) => drop(self.inline.insert(id)),
-                (_, Err(error)) | (Err(error), _) => self.unreadable("inline value", error),
+                (Ok(id), decoded) => {
+                    self.inline.insert(id);
+                    if let Err(error) = decoded {
+                        self.damaged(id, error.0.to_owned());
+                    }
+                }
+                (Err(error), _) => self.unreadable("inline value", error),
             }
             Ok::<(), MetaError>(())
         })?)
@@ -217,29 +294,30 @@ impl Census {
                 }
             }
             if is_at(record, Place::Inline) && !self.inline.remove(id) {
-                self.found.push(Difference::MissingBytes { blob: *id });
+                self.found.push(Difference::MissingBytes { blob: *id, names: Names::default() });
             }
         }
         let strays = std::mem::take(&mut self.inline);
-        self.found.extend(strays.into_iter().map(|blob| Difference::StrayFile { blob }));
+        self.found.extend(strays.into_iter().map(|blob| Difference::StrayInline { blob }));
     }
 
     fn compare_files(&mut self, inner: &Inner) -> Result<(), StoreError> {
         let mut sizes = BTreeMap::new();
         inner.local.files(&mut |file, size| match file {
             Ok(id) => drop(sizes.insert(id, size)),
-            Err(path) => self.found.push(Difference::ForeignFile(path.display().to_string())),
+            Err(path) => self.found.push(Difference::ForeignFile(path)),
         })?;
         self.summary.files = sizes.len() as u64;
         for (id, record) in self.blobs.iter().filter(|(_, record)| is_at(record, Place::File)) {
             match sizes.remove(id) {
-                Some(size) if size == record.size => {}
+                Some(size) if size == record.size => self.whole_files.push(*id),
                 Some(found) => {
-                    self.found.push(Difference::WrongSize { blob: *id, recorded: record.size, found })
+                    let (recorded, names) = (record.size, Names::default());
+                    self.found.push(Difference::WrongSize { blob: *id, recorded, found, names });
                 }
                 // Cleanup deletes the file first and the record after it.
                 None if record.references == 0 => {}
-                None => self.found.push(Difference::MissingBytes { blob: *id }),
+                None => self.found.push(Difference::MissingBytes { blob: *id, names: Names::default() }),
             }
         }
         let strays = sizes.into_keys().filter(|id| !self.queued.contains_key(id));
@@ -281,6 +359,8 @@ impl Census {
                     writes.push((Table::Ledger, account.key(), Some(counted.encode())));
                 }
                 Difference::UnqueuedBlob { blob } => writes.push(cleanup(*blob)),
+                Difference::StrayFile { blob } => drop(inner.local.set_aside(Ok(*blob))?),
+                Difference::ForeignFile(path) => drop(inner.local.set_aside(Err(path))?),
                 _ => continue,
             }
             self.summary.repaired += 1;

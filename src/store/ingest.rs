@@ -20,7 +20,7 @@ use crate::{DigestMismatch, Promised, Source, Store, StoreError};
 pub const INLINE_MAX_BYTES: usize = 16 << 10;
 /// What is hashed and written at a time; a whole number of chunks.
 const WINDOW_BYTES: usize = 4 * CHUNK_BYTES as usize;
-/// Where the size is not known beforehand, room is taken in steps of this.
+/// Where the size is not known beforehand, room is taken in steps of this, while there is that much.
 const RESERVE_STEP_BYTES: u64 = 8 << 20;
 
 /// A body that has come in, verified and durable (or small and in memory), not yet recorded.
@@ -120,19 +120,19 @@ fn verify(
 }
 
 impl Store {
-    /// Takes a body in. `net_bytes` is what the bucket grows by if all goes well.
+    /// Takes a body in. `replaced_bytes` is what the bucket gives up in exchange if all goes well.
     pub(crate) async fn ingest<S: Source>(
         &self,
         bucket: BucketId,
         promised: &Promised,
-        net_bytes: Option<u64>,
+        replaced_bytes: u64,
         mut source: S,
     ) -> Result<Ingested, StoreError> {
-        if self.0.disk.is_full() {
-            return Err(StoreError::Full);
-        }
-        let room = self.reserve(bucket, promised.size, net_bytes)?;
-        let mut body = Incoming { bucket, size: 0, promised, max: self.limits().max_object_size_bytes, room };
+        self.check_room()?;
+        let room = self.0.meta.ledger().reserve(&[]).map_err(out_of_room)?;
+        let max = self.limits().max_object_size_bytes;
+        let mut body = Incoming { bucket, size: 0, promised, max, room, replaced_bytes, held_bytes: 0 };
+        body.make_room(promised.size.unwrap_or(0), 0)?;
         let mut window = BytesMut::new();
         while window.len() <= INLINE_MAX_BYTES {
             match body.next(&mut source).await? {
@@ -141,18 +141,6 @@ impl Store {
             }
         }
         self.ingest_file(body, window, source).await
-    }
-
-    fn reserve(
-        &self,
-        bucket: BucketId,
-        size: Option<u64>,
-        net: Option<u64>,
-    ) -> Result<Reservation, StoreError> {
-        let size = size.unwrap_or(RESERVE_STEP_BYTES);
-        let wanted =
-            [(Account::Bucket(bucket), net.unwrap_or(size).min(size)), (Account::Backend(EMBEDDED), size)];
-        self.0.meta.ledger().reserve(&wanted).map_err(out_of_room)
     }
 
     fn ingest_inline(
@@ -201,10 +189,7 @@ impl Store {
         let Verified { md5, checksum, chunks } = verify(md5.finish(), sums, body.promised, source.trailer())?;
         let claim = noted.await.unwrap_or(Err(StoreError::Busy))?;
         // The claim goes along: if the client leaves now, cleanup must come after the link, not before.
-        let publish = move |inner: &crate::Inner| {
-            inner.local.publish(id, &file)?;
-            Ok(claim)
-        };
+        let publish = move |inner: &crate::Inner| publish(inner, id, &file).map(|()| claim);
         let claim = self.blocking(publish).await?;
         let blob = NewBlob { id, size: body.size, sums: chunks, place: NewPlace::File(EMBEDDED) };
         Ok(Ingested { blob, md5, checksum, room: Arc::new(body.room), claim: Some(claim) })
@@ -236,6 +221,20 @@ impl Store {
     }
 }
 
+fn publish(inner: &crate::Inner, id: BlobId, file: &backend::NewFile) -> Result<(), StoreError> {
+    let fenced_before = inner.is_fenced();
+    let published = inner.local.publish(id, file);
+    match published {
+        Err(error) if inner.is_fenced() => {
+            if !fenced_before {
+                tracing::error!(%error, "a sync failed: nothing more is written until a restart");
+            }
+            Err(StoreError::Fenced)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
 pub fn out_of_room(QuotaExceeded(account): QuotaExceeded) -> StoreError {
     match account {
         Account::Bucket(_) => StoreError::QuotaExceeded,
@@ -250,28 +249,41 @@ struct Incoming<'a> {
     promised: &'a Promised,
     max: u64,
     room: Reservation,
+    replaced_bytes: u64,
+    /// Of the body, what `room` is for.
+    held_bytes: u64,
 }
 
 impl Incoming<'_> {
     async fn next<S: Source>(&mut self, source: &mut S) -> Result<Option<Bytes>, StoreError> {
         let Some(piece) = source.next().await.map_err(StoreError::Source)? else { return Ok(None) };
-        let before = self.size;
         self.size += piece.len() as u64;
         match self.promised.size {
             Some(promised) if self.size > promised => {
                 return Err(StoreError::SizeMismatch { promised, got: self.size });
             }
-            None if self.size.div_ceil(RESERVE_STEP_BYTES) > before.div_ceil(RESERVE_STEP_BYTES).max(1) => {
-                let more = piece.len() as u64 + RESERVE_STEP_BYTES;
-                self.room.grow(Account::Bucket(self.bucket), more).map_err(out_of_room)?;
-                self.room.grow(Account::Backend(EMBEDDED), more).map_err(out_of_room)?;
-            }
+            None if self.size > self.held_bytes => self.make_room(self.size, RESERVE_STEP_BYTES)?,
             _ => {}
         }
         if self.size > self.max {
             return Err(StoreError::TooLarge { size: self.size, max: self.max });
         }
         Ok(Some(piece))
+    }
+
+    /// Takes room for a body of `size` bytes; ahead of time by `ahead`, if there is that much.
+    fn make_room(&mut self, size: u64, ahead: u64) -> Result<(), StoreError> {
+        let net = |size: u64| size.saturating_sub(self.replaced_bytes);
+        let wanted = |until: u64| {
+            let bucket = (Account::Bucket(self.bucket), net(until) - net(self.held_bytes));
+            [bucket, (Account::Backend(EMBEDDED), until - self.held_bytes)]
+        };
+        let (least, most) = (wanted(size), wanted(size + ahead));
+        self.held_bytes = match self.room.grow_all(&most) {
+            Ok(()) => size + ahead,
+            Err(_) => self.room.grow_all(&least).map(|()| size).map_err(out_of_room)?,
+        };
+        Ok(())
     }
 
     fn check_end(&self) -> Result<(), StoreError> {

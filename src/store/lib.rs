@@ -39,8 +39,8 @@ pub use append::{Append, Appended, MAX_PIECES};
 pub use barrier::Gate;
 pub use disk::DiskRoom;
 pub use error::{DigestMismatch, SourceError, StoreError};
-pub use fsck::{Difference, FsckSummary, fsck};
 pub use figures::Figures;
+pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
 pub use locate::{Located, Piece, ReplicaAt};
@@ -132,6 +132,12 @@ struct Inner {
     _lock: std::fs::File,
 }
 
+impl Inner {
+    fn is_fenced(&self) -> bool {
+        self.local.is_fenced() || self.meta.is_fenced()
+    }
+}
+
 /// Rings when the cleanup queue gets work.
 #[derive(Default)]
 struct CleanupBell(Notify);
@@ -192,6 +198,19 @@ impl Store {
 
     pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
         self.0.meta.unlisten(listener);
+    }
+
+    /// A sync has failed: nothing more is written until the store is opened anew.
+    pub fn is_fenced(&self) -> bool {
+        self.0.is_fenced()
+    }
+
+    pub(crate) fn check_room(&self) -> Result<(), StoreError> {
+        match self.is_fenced() {
+            true => Err(StoreError::Fenced),
+            false if self.0.disk.is_full() => Err(StoreError::Full),
+            false => Ok(()),
+        }
     }
 
     pub fn watch_disk(&self) {

@@ -16,11 +16,12 @@ impl Store {
         size: Option<u64>,
     ) -> Result<(), StoreError> {
         let max = self.limits().max_object_size_bytes;
-        match size {
-            Some(size) if size > max => return Err(StoreError::TooLarge { size, max }),
-            _ if self.0.disk.is_full() => return Err(StoreError::Full),
-            _ if conditions.is_none() => return Ok(()),
-            _ => {}
+        if let Some(size) = size.filter(|size| *size > max) {
+            return Err(StoreError::TooLarge { size, max });
+        }
+        self.check_room()?;
+        if conditions.is_none() {
+            return Ok(());
         }
         let current = self.find(bucket, key).await?;
         conditions.check(current.as_ref().map(|c| &c.etag)).map_err(StoreError::Refused)
@@ -29,9 +30,8 @@ impl Store {
     pub async fn put<S: Source>(&self, request: PutRequest, source: S) -> Result<Written, StoreError> {
         let PutRequest { bucket, key, headers, conditions, promised } = request;
         self.check_put(bucket, &key, &conditions, promised.size).await?;
-        let current = self.find(bucket, &key).await?;
-        let net = promised.size.map(|size| size.saturating_sub(current.map_or(0, |c| c.size)));
-        let body = self.ingest(bucket, &promised, net, source).await?;
+        let replaced_bytes = self.find(bucket, &key).await?.map_or(0, |current| current.size);
+        let body = self.ingest(bucket, &promised, replaced_bytes, source).await?;
         let asker = Asker { bucket, origin: meta::Origin::default(), waits: true };
         self.record(asker, key, headers, conditions, body, None).await
     }

@@ -1,6 +1,6 @@
 //! What may change while the store is open: buckets, quotas, limits.
 
-use meta::Account;
+use meta::{Account, BucketRecord};
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ pub struct Settings {
 
 /// The settings in force.
 pub(crate) struct InForce {
-    buckets: RwLock<HashMap<BucketName, BucketId>>,
+    pub(crate) buckets: RwLock<HashMap<BucketName, BucketRecord>>,
     max_object_size_bytes: AtomicU64,
     multipart_expiry_ms: AtomicU64,
 }
@@ -49,7 +49,7 @@ impl InForce {
         for bucket in wanted {
             let record = meta.bucket(&bucket.name, now)?;
             meta.ledger().set_quota(Account::Bucket(record.id), bucket.quota);
-            self.buckets.write().insert(bucket.name.clone(), record.id);
+            self.buckets.write().insert(bucket.name.clone(), record);
         }
         Ok(())
     }
@@ -71,7 +71,12 @@ impl Store {
     }
 
     pub fn bucket(&self, name: &BucketName) -> Option<BucketId> {
-        self.0.settings.buckets.read().get(name).copied()
+        self.0.settings.buckets.read().get(name).map(|record| record.id)
+    }
+
+    /// When the bucket was first configured here.
+    pub fn bucket_created(&self, name: &BucketName) -> Option<Timestamp> {
+        self.0.settings.buckets.read().get(name).map(|record| record.created)
     }
 
     /// By name.

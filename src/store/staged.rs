@@ -33,9 +33,7 @@ impl Store {
     }
 
     pub fn stage(&self, bucket: BucketId) -> Result<Staging, StoreError> {
-        if self.0.disk.is_full() {
-            return Err(StoreError::Full);
-        }
+        self.check_room()?;
         let held = self.0.meta.ledger().reserve(&[(Account::Bucket(bucket), 0)]).map_err(out_of_room)?;
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let dir = self.0.options.data_dir.join("blobs");
@@ -50,9 +48,7 @@ impl Store {
         if bytes <= room.bytes {
             return Ok(());
         }
-        if self.0.disk.is_full() {
-            return Err(StoreError::Full);
-        }
+        self.check_room()?;
         let more = bytes - room.bytes;
         room.held.grow(Account::Bucket(bucket), more).map_err(out_of_room)?;
         room.bytes = bytes;
@@ -67,16 +63,16 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a body in, without a name. `net_bytes` is what the bucket grows by.
+    /// Takes a body in, without a name. `replaced_bytes` are counted for the bucket already, and go.
     pub async fn take_in<S: Source>(
         &self,
         bucket: BucketId,
         size: Option<u64>,
-        net_bytes: Option<u64>,
+        replaced_bytes: u64,
         source: S,
     ) -> Result<Arrived, StoreError> {
         let promised = Promised { size, ..Promised::default() };
-        Ok(Arrived(self.ingest(bucket, &promised, net_bytes, source).await?))
+        Ok(Arrived(self.ingest(bucket, &promised, replaced_bytes, source).await?))
     }
 
     /// Gives a body its name, and the version number that was shown for it while it was made.

@@ -203,7 +203,7 @@ impl Store {
 
     async fn mark(&self, bucket: BucketId, headers: ObjectHeaders) -> Result<Mark, StoreError> {
         let promised = Promised { size: Some(0), ..Promised::default() };
-        let body = self.ingest(bucket, &promised, Some(0), Nothing).await?;
+        let body = self.ingest(bucket, &promised, 0, Nothing).await?;
         Ok(Mark { body, headers, now: self.now() })
     }
 }

@@ -31,9 +31,7 @@ fn stored(number: u16, part: &PartRecord) -> StoredPart {
 
 impl Store {
     pub async fn create_upload(&self, request: CreateUpload) -> Result<UploadId, StoreError> {
-        if self.0.disk.is_full() {
-            return Err(StoreError::Full);
-        }
+        self.check_room()?;
         let secret = getrandom::u64().map_err(|error| StoreError::Storage(error.to_string()))?;
         let id = UploadId { sequence: self.0.meta.next_id()?, secret };
         let CreateUpload { bucket, key, headers, checksum } = request;
@@ -67,7 +65,7 @@ impl Store {
             return Err(StoreError::TooLarge { size, max: self.limits().max_object_size_bytes });
         }
         let Ingested { blob, md5, checksum, room, claim } =
-            self.ingest(upload.bucket, &promised, promised.size, source).await?;
+            self.ingest(upload.bucket, &promised, 0, source).await?;
         let part = PartRecord {
             blob: blob.id,
             size: blob.size,

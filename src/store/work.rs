@@ -25,6 +25,15 @@ impl Store {
 
     /// Deletes what nobody refers to and nobody reads: the only code that deletes a replica.
     pub async fn cleanup_pass(&self) -> Result<Progress, StoreError> {
+        let passed = self.pass().await;
+        if matches!(&passed, Err(error) if !matches!(error, StoreError::Fenced)) {
+            // Its work is still there.
+            self.0.cleanup.0.notify_one();
+        }
+        passed
+    }
+
+    async fn pass(&self) -> Result<Progress, StoreError> {
         let (doomed, found) = self.blocking(delete_files).await?;
         let done = doomed.len() as u64;
         if doomed.is_empty() {
@@ -123,6 +132,10 @@ fn forget(txn: &mut Txn<'_>, doomed: &Doomed) -> Result<(), StoreError> {
 
 /// Deletes the files of unpinned, unreferenced blobs; also says how many tasks it saw.
 fn delete_files(inner: &Inner) -> Result<(Vec<Doomed>, u64), StoreError> {
+    // A batch that failed may be on the disk all the same, with a reference to what looks unreferenced.
+    if inner.is_fenced() {
+        return Err(StoreError::Fenced);
+    }
     let mut queued = inner.meta.cleanups(None, PASS_BLOBS)?;
     let mut found = queued.len() as u64;
     let mut unpinned = inner.pins.unpinned(queued.clone());

@@ -113,7 +113,7 @@ name = "app2-files"
             raise
         assert code == 0, f"the node ended with {code}\n{self.log.read_text()[-2000:]}"
         fsck = subprocess.run(
-            [BINARY, "fsck", "--config", self.config], capture_output=True, text=True, timeout=120
+            [BINARY, "fsck", "--verify", "--config", self.config], capture_output=True, text=True, timeout=120
         )
         assert fsck.returncode == 0, f"fsck: {fsck.stdout}{fsck.stderr}"
 

@@ -10,6 +10,7 @@ mod credentials;
 mod disk_full;
 mod docs;
 mod edges;
+mod fence;
 mod first_steps;
 mod hangup;
 mod linear;

@@ -117,6 +117,7 @@ fn options() -> Options {
         max_requests_in_flight: 100,
         rates: s3api::RateLimits::default(),
         proxies: s3api::Proxies::default(),
+        max_buffer_bytes: 64 << 20,
         shutdown_grace: Duration::from_secs(5),
         clock: || Timestamp::from_secs(1_700_000_000),
     }

@@ -129,6 +129,7 @@ impl Vector<'_> {
             max_requests_in_flight: 1,
             rates: s3api::RateLimits::default(),
             proxies: s3api::Proxies::default(),
+            max_buffer_bytes: 64 << 20,
             shutdown_grace: second,
             clock: || Timestamp(0),
         }

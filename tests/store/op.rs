@@ -408,7 +408,7 @@ impl Resolver<'_> {
         let sum = checksum(algorithm.unwrap_or(Algorithm::Crc64Nvme), body);
         let mut promised = Promised { size: Some(size), algorithm, ..Promised::default() };
         let mut trailer = None;
-        if self.model.quota.is_none() && self.rng.chance(15) {
+        if self.rng.chance(15) {
             promised.size = None;
         }
         if self.rng.chance(15) {
@@ -424,6 +424,8 @@ impl Resolver<'_> {
         }
         let fault = match self.rng.below(60) {
             0 => Fault::WrongSize,
+            // How far it came decides whether the quota or the break is met first.
+            1 if promised.size.is_none() && self.model.quota.is_some() => Fault::None,
             1 => Fault::Broken,
             2 => Fault::Md5,
             3 => Fault::Sha256,

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use store::{
-    BucketOptions, Difference, Durability, FsckSummary, Options, Source, SourceError, Store, StoreError,
+    BucketOptions, Difference, Durability, FsckOptions, FsckSummary, Options, Source, SourceError, Store,
+    StoreError,
 };
 use tempfile::TempDir;
 use testkit::Rng;
@@ -76,14 +77,14 @@ impl Rig {
     }
 
     pub fn fsck(&self) -> (FsckSummary, Vec<Difference>) {
-        self.fsck_and(false)
+        self.fsck_and(FsckOptions { verify: true, repair: false })
     }
 
-    pub fn fsck_and(&self, repair: bool) -> (FsckSummary, Vec<Difference>) {
+    pub fn fsck_and(&self, what: FsckOptions) -> (FsckSummary, Vec<Difference>) {
         let mut found = Vec::new();
         let summary = retry(|| {
             found.clear();
-            store::fsck(self.options.clone(), repair, &mut |difference| found.push(difference))
+            store::fsck(self.options.clone(), what, &mut |difference| found.push(difference))
         });
         (summary, found)
     }

@@ -22,9 +22,9 @@ impl Report {
     }
 }
 
-/// Runs the command; the node must not run.
+/// Runs the command, which reads every byte; the node must not run.
 pub fn run(node: &Node) -> Result<Report> {
-    let output = node.command("fsck").arg("--json").output().context("running fsck")?;
+    let output = node.command("fsck").args(["--json", "--verify"]).output().context("running fsck")?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let text = format!("{}\n{stdout}{}", output.status, String::from_utf8_lossy(&output.stderr));
     Ok(Report { clean: output.status.success(), summary: summary(&stdout), text })

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use store::FsckSummary;
+use store::{FsckOptions, FsckSummary};
 
 /// Compare metadata, quotas, queues and files of a node that is not running.
 ///
@@ -19,9 +19,13 @@ pub struct FsckArgs {
     /// Check this directory instead of the one of the configuration.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Put right what is wrong.
+    /// Correct reference counts, ledgers and queue, and move files that no record knows to
+    /// DATA_DIR/set-aside. Damaged or missing bytes cannot be repaired.
     #[arg(long)]
     repair: bool,
+    /// Read every byte and hold it against its checksum, not only the sizes of files.
+    #[arg(long)]
+    verify: bool,
     /// One JSON object a line, for scripts.
     #[arg(long)]
     json: bool,
@@ -41,7 +45,8 @@ fn fsck(args: &FsckArgs, global: &Global) -> anyhow::Result<ExitCode> {
     telemetry::init(global.log, &config.log, None, None)?;
     anyhow::ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
     let mut output = Output { json: args.json, out: io::stdout().lock(), failed: None };
-    let summary = store::fsck(options::of_store(&config), args.repair, &mut |difference| {
+    let what = FsckOptions { repair: args.repair, verify: args.verify };
+    let summary = store::fsck(options::of_store(&config), what, &mut |difference| {
         output.difference(&difference.to_string());
     })?;
     output.summary(&summary)?;

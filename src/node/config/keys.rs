@@ -11,6 +11,7 @@ pub const S3: &[&str] = &[
     "sigv2_presigned",
     "max_connections",
     "max_requests_in_flight",
+    "max_buffer_memory",
     "max_head_size",
     "max_xml_size",
     "head_timeout",
@@ -92,8 +93,18 @@ pub const CHANGES: &[&str] = &["access_key_id", "bucket", "secret_access_key", "
 
 /// What a reload cannot change, as dotted names in the file; what lies below them cannot either.
 /// `*` stands for the name of a bucket or backend.
-pub const FIXED: &[&str] =
-    &["data_dir", "durability", "s3.listen", "backends", "mounts", "admin", "log.format", "log.audit_file", "telemetry"];
+pub const FIXED: &[&str] = &[
+    "data_dir",
+    "durability",
+    "s3.listen",
+    "s3.max_buffer_memory",
+    "backends",
+    "mounts",
+    "admin",
+    "log.format",
+    "log.audit_file",
+    "telemetry",
+];
 /// The exceptions.
 pub const FLEXIBLE: &[&str] = &["backends.*.quota"];
 

@@ -17,6 +17,7 @@ pub struct S3 {
     pub sigv2_presigned: bool,
     pub max_connections: usize,
     pub max_requests_in_flight: usize,
+    pub max_buffer_bytes: usize,
     pub max_head_bytes: usize,
     pub max_xml_bytes: usize,
     pub head_timeout: Duration,
@@ -45,6 +46,8 @@ impl Default for S3 {
             max_connections: 10_000,
             // Each may hold about 1 MiB of buffers.
             max_requests_in_flight: 256,
+            // Some 200 large bodies at a time.
+            max_buffer_bytes: 256 << 20,
             // A key of 1,024 bytes, percent-encoded, 2 KB of metadata, a session token.
             max_head_bytes: 16 << 10,
             // A manifest of 10,000 parts with SHA-256 checksums has about 2.3 MB.
@@ -89,6 +92,7 @@ fn sizes<'a>(reader: &mut Reader<'a>, section: &Section<'a>, s3: &mut S3) {
         reader.problems.error(&span, "`max_object_size` is at most 5TiB");
     }
     set(&mut s3.max_head_bytes, in_memory(reader, section, "max_head_size", 8 << 10, 1 << 20));
+    set(&mut s3.max_buffer_bytes, in_memory(reader, section, "max_buffer_memory", 8 << 20, 1 << 40));
     set(&mut s3.max_xml_bytes, in_memory(reader, section, "max_xml_size", 64 << 10, 64 << 20));
 }
 
@@ -120,7 +124,7 @@ pub fn checked<'a, T>(
     reader.parsed(&text, result)
 }
 
-/// A size that is held in memory once a request or a connection.
+/// A size of something that is held in memory.
 fn in_memory<'a>(
     reader: &mut Reader<'a>,
     section: &Section<'a>,

@@ -6,6 +6,7 @@ use crate::node::Node;
 use crate::options::now;
 use std::sync::Arc;
 use std::time::Duration;
+use store::StoreError;
 
 pub const NAME: &str = "cleanup";
 /// Work that is due but held up (a reader still has the blob) is looked at again after this time,
@@ -47,6 +48,11 @@ async fn drain(node: &Node, job: &Job, stop: &mut Stop) -> Duration {
                 }
                 job.step(progress.done, None);
                 tracing::debug!(done = progress.done, left = progress.left, "cleanup");
+            }
+            // Said when it began.
+            Err(StoreError::Fenced) => {
+                rest = REST_AFTER_ERROR;
+                break;
             }
             Err(error) => {
                 tracing::warn!(%error, "cleanup failed; it is tried again");
