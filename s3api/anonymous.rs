@@ -56,7 +56,10 @@ mod tests {
         use Operation as Op;
         assert!(may(Op::GetObject, Some("public/a"), "") && may(Op::PutObject, Some("img1"), ""));
         assert!(!may(Op::GetObject, Some("public"), "") && !may(Op::GetObject, Some("private/public/"), ""));
-        assert!(may(Op::ListObjectsV2, None, "list-type=2&prefix=public/") && may(Op::ListObjects, None, "prefix=img"));
+        assert!(
+            may(Op::ListObjectsV2, None, "list-type=2&prefix=public/")
+                && may(Op::ListObjects, None, "prefix=img")
+        );
         assert!(!may(Op::ListObjectsV2, None, "list-type=2") && !may(Op::ListObjectsV2, None, "prefix=pub"));
         assert!(!may(Op::CopyObject, Some("public/a"), "") && !may(Op::HeadBucket, None, ""));
         assert!(within(&bucket(&[]), Op::HeadBucket, &Target::default(), &Query::parse("").unwrap()));

@@ -30,7 +30,8 @@ pub struct CorsRule {
 
 impl CorsRule {
     fn allows(&self, origin: &str, method: &str) -> bool {
-        self.origins.iter().any(|pattern| matches(pattern, origin)) && self.methods.iter().any(|m| m == method)
+        self.origins.iter().any(|pattern| matches(pattern, origin))
+            && self.methods.iter().any(|m| m == method)
     }
 
     fn allows_headers(&self, headers: &[String]) -> bool {
@@ -156,7 +157,11 @@ mod tests {
 
     fn ask(origin: &str, method: &str, headers: &str) -> Result<Response<ResponseBody>> {
         let mut request = HeaderMap::new();
-        let pairs = [(ORIGIN, origin), (ACCESS_CONTROL_REQUEST_METHOD, method), (ACCESS_CONTROL_REQUEST_HEADERS, headers)];
+        let pairs = [
+            (ORIGIN, origin),
+            (ACCESS_CONTROL_REQUEST_METHOD, method),
+            (ACCESS_CONTROL_REQUEST_HEADERS, headers),
+        ];
         for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
             request.insert(name, value.parse().unwrap());
         }

@@ -1,15 +1,17 @@
 //! One request from its head to its answer: who asks, what for, whether they may, then the verb.
 
 use crate::auth::{self, Access};
-use crate::rates::Toll;
 use crate::error::{Code, Result, S3Error};
 use crate::face::Face;
 use crate::operation::{Need, Operation};
 use crate::ops::{self, Call, Reply};
 use crate::query::Query;
+use crate::rates::Toll;
 use crate::router::{self, Target};
 use crate::server::{Answered, Handler};
-use crate::{Audit, Bucket, Credential, Options, RequestBody, RequestId, Rights, anonymous, cors, headers, refusal};
+use crate::{
+    Audit, Bucket, Credential, Options, RequestBody, RequestId, Rights, anonymous, cors, headers, refusal,
+};
 use http::request::Parts;
 use http::{Method, Request, header};
 use std::net::SocketAddr;

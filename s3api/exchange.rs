@@ -19,14 +19,14 @@ use tracing::{Instrument as _, Span};
 
 use crate::audit::{Audit, Outcome};
 use crate::error::{Code, S3Error};
-use crate::multiplexed;
 use crate::limits::{MAX_DRAIN_BYTES, MAX_DRAIN_TIME, MAX_LINGER_BYTES, MAX_LINGER_TIME};
+use crate::multiplexed;
 use crate::places::{Place, Places};
+use crate::proxies::{Remote, household};
+use crate::rates::{Purses, Rate, Toll};
 use crate::request_body::BodyAccount;
 use crate::response::BodyError;
 use crate::server::{Answered, Handler, Shared};
-use crate::proxies::{Remote, household};
-use crate::rates::{Purses, Rate, Toll};
 use crate::{Edge, LiveOptions, Options, RequestBody, RequestId, ResponseBody, TraceParent, audit, refusal};
 
 static X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");

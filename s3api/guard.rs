@@ -18,8 +18,8 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::error::S3Error;
-use crate::framing::Framing;
 use crate::exchange::Line;
+use crate::framing::Framing;
 use crate::head::{self, Extent};
 use crate::wire::Wire;
 

@@ -1,13 +1,13 @@
 //! What the face is told when it is made. Nothing here reads a file, a clock or the environment.
 
+use crate::cors::CorsRule;
+use crate::proxies::Proxies;
+use crate::rates::{Rate, RateLimits};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use crate::cors::CorsRule;
-use crate::proxies::Proxies;
-use crate::rates::{Rate, RateLimits};
 use types::{BucketId, BucketName, Timestamp};
 use zeroize::Zeroizing;
 

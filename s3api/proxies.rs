@@ -104,7 +104,8 @@ impl Proxies {
             ForwardedHeader::Forwarded => "forwarded",
         };
         let mut client = None;
-        let lines: Vec<&str> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("?")).collect();
+        let lines: Vec<&str> =
+            headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("?")).collect();
         for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
             let node = match self.header {
                 ForwardedHeader::XForwardedFor => Some(hop),

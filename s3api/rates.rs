@@ -162,7 +162,11 @@ pub struct Toll {
 
 impl Toll {
     /// Takes the coin of a request.
-    pub(crate) fn take(purses: &Arc<Purses<String>>, access_key_id: &str, rate: Rate) -> Result<Self, S3Error> {
+    pub(crate) fn take(
+        purses: &Arc<Purses<String>>,
+        access_key_id: &str,
+        rate: Rate,
+    ) -> Result<Self, S3Error> {
         let access_key_id = access_key_id.to_owned();
         purses.take(&access_key_id, &rate, Instant::now())?;
         Ok(Self { purses: Arc::clone(purses), access_key_id, rate })

@@ -14,8 +14,8 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::audit::Audit;
 use crate::limits::{Limits, MAX_TURNED_AWAY};
-use crate::places::{Place, Places};
 use crate::observer::Entry;
+use crate::places::{Place, Places};
 use crate::rates::{Crowd, Purses, Toll};
 use crate::{Edge, LiveOptions, RequestBody, RequestId, ResponseBody, connection};
 
@@ -134,7 +134,8 @@ impl Doors {
         shared.edge.observer.connection(Entry::TurnedAway);
         // Behind TLS an answer would cost a handshake: the end of the connection says it.
         if shared.edge.tls.is_none()
-            && let Some(place) = self.turned_away.take(MAX_TURNED_AWAY) {
+            && let Some(place) = self.turned_away.take(MAX_TURNED_AWAY)
+        {
             let edge = shared.edge.clone();
             connections.spawn(holding(place, connection::turn_away(socket, peer, limits, edge)));
         }

@@ -57,9 +57,9 @@ impl Identity {
             .map_err(|error| BadIdentity::Key(error.to_string()))?;
         let builder = match pem.client_ca {
             None => builder.with_no_client_auth(),
-            Some(ca) => builder.with_client_cert_verifier(
-                verifier(ca, provider).map_err(BadIdentity::ClientCa)?,
-            ),
+            Some(ca) => {
+                builder.with_client_cert_verifier(verifier(ca, provider).map_err(BadIdentity::ClientCa)?)
+            }
         };
         let mut config =
             builder.with_single_cert(chain, key).map_err(|error| BadIdentity::Key(error.to_string()))?;

@@ -5,8 +5,8 @@
 use super::chunked::ChunkSigning;
 use super::keys::SigningKeys;
 use super::scope::Scope;
-use crate::{Proxies, RateLimits};
 use crate::options::{Anonymous, Bucket, Credential, Options, Rights, Secret};
+use crate::{Proxies, RateLimits};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

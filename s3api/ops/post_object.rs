@@ -10,9 +10,9 @@ use crate::body::{self, BodySource};
 use crate::buffers::Buffers;
 use crate::error::{Code, Result, S3Error};
 use crate::form::{self, File, Form, Pieces};
+use crate::rates::{Purses, Toll};
 use crate::router::Target;
 use crate::xml::Writer;
-use crate::rates::{Purses, Toll};
 use crate::{
     Audit, Bucket, Credential, Options, RequestBody, ResponseBody, anonymous, headers, percent, router,
 };
@@ -52,7 +52,9 @@ pub async fn post_object(
             let rate = credential.rate.unwrap_or(post.options.rates.credential);
             *toll = Some(Toll::take(post.purses, &credential.access_key_id, rate)?);
         }
-        None if !anonymous::open_to_all(&allowed.bucket, key.as_str()) => return Err(S3Error::access_denied()),
+        None if !anonymous::open_to_all(&allowed.bucket, key.as_str()) => {
+            return Err(S3Error::access_denied());
+        }
         None => {}
     }
     let object = object_headers(&fields)?;

@@ -184,7 +184,8 @@ impl Committer {
             return;
         }
         let now = Instant::now();
-        let waits: Vec<Duration> = waiting.iter().map(|pending| now.duration_since(pending.since())).collect();
+        let waits: Vec<Duration> =
+            waiting.iter().map(|pending| now.duration_since(pending.since())).collect();
         let report = BatchReport { waits: &waits, bytes, write: now.duration_since(begun), failed };
         for listener in self.listeners.read().iter() {
             listener.batch_settled(&report);

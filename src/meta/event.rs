@@ -29,10 +29,24 @@ pub enum Cause {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    Created { bucket: BucketId, key: Key, cause: Cause, size: u64, etag: ETag, at: Timestamp },
-    Removed { bucket: BucketId, key: Key, at: Timestamp },
+    Created {
+        bucket: BucketId,
+        key: Key,
+        cause: Cause,
+        size: u64,
+        etag: ETag,
+        at: Timestamp,
+    },
+    Removed {
+        bucket: BucketId,
+        key: Key,
+        at: Timestamp,
+    },
     /// Of the node itself; what it says is its author's affair.
-    Notice { text: String, at: Timestamp },
+    Notice {
+        text: String,
+        at: Timestamp,
+    },
 }
 
 impl Event {

@@ -2,10 +2,10 @@
 
 use types::{BucketId, Key};
 
-use crate::event::Cause;
 use crate::commit::Txn;
 use crate::engine::Table;
 use crate::error::MetaError;
+use crate::event::Cause;
 use crate::keyspace;
 use crate::list::{self, Start, Step};
 use crate::object::ObjectRecord;

@@ -126,7 +126,8 @@ impl Prepared {
         store.listen(Arc::clone(&metrics) as Arc<dyn store::Listener>);
         // Before the first request: no change may go by unnoted.
         let webhooks = Webhooks::start(&store, &self.config.webhooks, &metrics, options::now).await?;
-        let tls = self.config.s3.tls.as_ref().map(|tls| Tls::new(tls.identity.clone(), tls.handshake_timeout));
+        let tls =
+            self.config.s3.tls.as_ref().map(|tls| Tls::new(tls.identity.clone(), tls.handshake_timeout));
         Ok(Node {
             metrics,
             webhooks,
@@ -191,7 +192,8 @@ fn bind(address: SocketAddr, help: &str) -> anyhow::Result<TcpListener> {
 async fn start(config: &Config, format: Option<LogFormat>) -> anyhow::Result<(Log, Store)> {
     let traces = Traces::new(&config.telemetry)?;
     let audit = config.log.audit_file.as_deref();
-    let audit = audit.map(|path| AuditFile::open(path).with_context(|| format!("opening {}", path.display())));
+    let audit =
+        audit.map(|path| AuditFile::open(path).with_context(|| format!("opening {}", path.display())));
     let log = telemetry::init(format, &config.log, audit.transpose()?, traces)?;
     process::raise_open_files();
     Ok((log, open(config).await?))

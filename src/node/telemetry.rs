@@ -1,8 +1,8 @@
 //! Logs and audit lines: to standard error, one line an event; the last ones are kept in memory. Audit
 //! lines may have a file of their own. Traces go to a collector.
 
-use crate::config::{self, LogFormat};
 use crate::audit_file::AuditFile;
+use crate::config::{self, LogFormat};
 use crate::log_ring::Ring;
 use crate::observe::Traces;
 use parking_lot::Mutex;
@@ -33,7 +33,8 @@ pub fn init(
     traces: Option<Traces>,
 ) -> anyhow::Result<Log> {
     let text = configured(log);
-    let filter = parse(&text, audit.is_some()).map_err(|why| anyhow::anyhow!("RUST_LOG is not a filter: {why}"))?;
+    let filter =
+        parse(&text, audit.is_some()).map_err(|why| anyhow::anyhow!("RUST_LOG is not a filter: {why}"))?;
     let (filter, handle) = reload::Layer::new(filter);
     let ring = Arc::new(Ring::default());
     let lines = fmt::layer()
@@ -43,7 +44,9 @@ pub fn init(
         .log_internal_errors(false);
     let lines = match format.or(log.format).unwrap_or(LogFormat::Json) {
         LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
     };
     // Of this layer alone: what the log does not show may be traced all the same.
     let lines = lines.with_filter(filter);

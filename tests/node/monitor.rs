@@ -284,7 +284,8 @@ async fn too_many_connections_are_counted() {
 }
 
 fn dashboard() -> serde_json::Value {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/grafana-dashboard.json");
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/grafana-dashboard.json");
     serde_json::from_str(&std::fs::read_to_string(path).expect("the dashboard")).expect("JSON")
 }
 
@@ -353,7 +354,10 @@ async fn every_query_of_the_dashboard_finds_its_metrics() {
                     && labels.iter().chain(grouping.iter().copied()).all(|l| sample.labels.contains_key(l))
             };
             let rare = RARE.contains(&family(name));
-            assert!(rare || seen.samples.iter().any(|s| has(&s)), "{expr}: no {name} with {labels:?} {grouping:?}");
+            assert!(
+                rare || seen.samples.iter().any(|s| has(&s)),
+                "{expr}: no {name} with {labels:?} {grouping:?}"
+            );
         }
     }
 }

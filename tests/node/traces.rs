@@ -5,7 +5,8 @@ use testkit::receiver::{Delivery, Receiver};
 use testkit::{Node, NodeConfig};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const TRACE: [u8; 16] = [0x4b, 0xf9, 0x2f, 0x35, 0x77, 0xb3, 0x4d, 0xa6, 0xa3, 0xce, 0x92, 0x9d, 0x0e, 0x0e, 0x47, 0x36];
+const TRACE: [u8; 16] =
+    [0x4b, 0xf9, 0x2f, 0x35, 0x77, 0xb3, 0x4d, 0xa6, 0xa3, 0xce, 0x92, 0x9d, 0x0e, 0x0e, 0x47, 0x36];
 const PARENT: [u8; 8] = [0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7];
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -53,7 +54,8 @@ async fn a_request_goes_on_with_the_trace_of_its_client() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_client_does_not_sample_is_not_sent_and_a_ratio_of_none_sends_nothing() {
     let collector = Receiver::start().expect("a collector");
-    let more = format!("[telemetry]\notlp_endpoint = \"{}\"\nsample_ratio = \"0\"", collector.url("/v1/traces"));
+    let more =
+        format!("[telemetry]\notlp_endpoint = \"{}\"\nsample_ratio = \"0\"", collector.url("/v1/traces"));
     let mut node = node(more);
     let client = node.client();
     client.put("unsampled", "content").await.expect("an answer");

@@ -128,7 +128,10 @@ async fn a_receiver_that_fails_is_told_again_in_the_same_order() {
         let before = receiver.deliveries().len();
         receiver.mood(mood);
         put(&node, &format!("{}", before)).await;
-        assert!(receiver.wait(PATIENCE, |deliveries| deliveries.len() > before + 1), "{mood:?} is not tried again");
+        assert!(
+            receiver.wait(PATIENCE, |deliveries| deliveries.len() > before + 1),
+            "{mood:?} is not tried again"
+        );
     }
     receiver.mood(Mood::Answer(204));
     receiver.wait(PATIENCE, |deliveries| told(deliveries).len() >= 4);
@@ -149,7 +152,8 @@ async fn a_receiver_that_fails_is_told_again_in_the_same_order() {
 async fn nothing_is_lost_when_the_node_dies() {
     let receiver = Receiver::start().expect("a receiver");
     receiver.mood(Mood::Answer(503));
-    let mut node = Node::start(config(&hook(&receiver, "events = [\"created\", \"removed\"]"))).expect("a node");
+    let mut node =
+        Node::start(config(&hook(&receiver, "events = [\"created\", \"removed\"]"))).expect("a node");
     let mut written: BTreeMap<String, usize> = BTreeMap::new();
     for round in 0..4 {
         let (client, mut writers) = (node.client(), tokio::task::JoinSet::new());
@@ -203,9 +207,14 @@ async fn trouble_is_told_when_it_begins_and_when_it_is_over() {
     assert!(answer.is_success(), "{}", answer.brief());
     let states = |deliveries: &[Delivery]| {
         let near = received(deliveries).into_iter().filter(|record| name(record) == "Trouble:QuotaNear");
-        near.map(|record| record["trouble"]["state"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        near.map(|record| record["trouble"]["state"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
     };
-    assert!(receiver.wait(PATIENCE, |deliveries| states(deliveries) == ["begun"]), "{:?}", receiver.deliveries());
+    assert!(
+        receiver.wait(PATIENCE, |deliveries| states(deliveries) == ["begun"]),
+        "{:?}",
+        receiver.deliveries()
+    );
     let record = received(&receiver.deliveries()).first().expect("a record").clone();
     assert!(record["trouble"]["message"].as_str().unwrap_or_default().contains("bucket told"), "{record}");
     client.delete("large").await.expect("an answer");

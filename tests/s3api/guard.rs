@@ -7,7 +7,8 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use s3api::{Answered, Audit, Edge, Handler, LiveOptions, Options, PollChunks, RequestBody, RequestId, ResponseBody,
+use s3api::{
+    Answered, Audit, Edge, Handler, LiveOptions, Options, PollChunks, RequestBody, RequestId, ResponseBody,
 };
 use std::collections::HashMap;
 use std::fmt::{self, Write};

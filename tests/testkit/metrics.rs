@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn an_exposition_is_read() {
-        let text = "# HELP a_b x\n# TYPE a_b counter\na_b_total{x=\"1\",y=\"2\"} 3\na_b_total{x=\"2\"} 4.5\n# EOF\n";
+        let text =
+            "# HELP a_b x\n# TYPE a_b counter\na_b_total{x=\"1\",y=\"2\"} 3\na_b_total{x=\"2\"} 4.5\n# EOF\n";
         let scrape = Scrape::parse(text).unwrap();
         assert_eq!(scrape.sum("a_b_total", &[]), Some(7.5));
         assert_eq!(scrape.sum("a_b_total", &[("x", "1")]), Some(3.0));

@@ -159,7 +159,9 @@ fn prefixes<'a>(reader: &mut Reader<'a>, section: &Section<'a>, anonymous: Anony
         reader.problems.error(&section.span_of("anonymous_prefixes"), message);
     }
     for empty in texts.iter().filter(|text| text.value.is_empty()) {
-        reader.problems.error(&empty.span, "an empty prefix opens the whole bucket: leave the key out instead");
+        reader
+            .problems
+            .error(&empty.span, "an empty prefix opens the whole bucket: leave the key out instead");
     }
     texts.into_iter().map(|text| text.value).collect()
 }

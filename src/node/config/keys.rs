@@ -1,6 +1,17 @@
 //! Every key that a configuration may have, by table. The manual page is held to these lists.
 
-pub const TOP: &[&str] = &["data_dir", "durability", "s3", "buckets", "backends", "mounts", "admin", "log", "telemetry", "webhooks"];
+pub const TOP: &[&str] = &[
+    "data_dir",
+    "durability",
+    "s3",
+    "buckets",
+    "backends",
+    "mounts",
+    "admin",
+    "log",
+    "telemetry",
+    "webhooks",
+];
 
 pub const S3: &[&str] = &[
     "listen",
@@ -34,8 +45,17 @@ pub const CORS: &[&str] = &["origins", "methods", "headers", "expose_headers", "
 
 pub const TLS: &[&str] = &["certificate", "key", "client_ca", "handshake_timeout"];
 
-pub const BUCKETS: &[&str] =
-    &["name", "quota", "copies", "acknowledge", "placement", "anonymous", "anonymous_prefixes", "credentials", "cors"];
+pub const BUCKETS: &[&str] = &[
+    "name",
+    "quota",
+    "copies",
+    "acknowledge",
+    "placement",
+    "anonymous",
+    "anonymous_prefixes",
+    "credentials",
+    "cors",
+];
 
 pub const CREDENTIALS: &[&str] = &[
     "access_key_id",

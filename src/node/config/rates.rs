@@ -35,7 +35,10 @@ pub fn read_proxies<'a>(reader: &mut Reader<'a>, s3: &Section<'a>) -> Proxies {
     let mut trusted = Vec::new();
     for text in reader.texts(s3, "trusted_proxies").unwrap_or_default() {
         let network = Network::parse(&text.value).ok_or_else(|| {
-            format!("\"{}\" is not an address: write \"127.0.0.1\", \"10.0.0.0/8\" or \"fd00::/8\"", text.value)
+            format!(
+                "\"{}\" is not an address: write \"127.0.0.1\", \"10.0.0.0/8\" or \"fd00::/8\"",
+                text.value
+            )
         });
         trusted.extend(reader.parsed(&text, network));
     }

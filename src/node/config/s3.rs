@@ -1,7 +1,7 @@
 //! `[s3]`: the S3 endpoint and its limits. Each default has its reason here.
 
-use super::reader::{At, Reader, Section};
 use super::rates::{read_proxies, read_rates};
+use super::reader::{At, Reader, Section};
 use super::tls::{Tls, read_tls};
 use s3api::{Proxies, RateLimits};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -36,7 +36,8 @@ pub fn read<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Telemetry {
 
 fn parse_endpoint(text: &str) -> Result<String, String> {
     let uri = text.parse::<http::Uri>().ok();
-    let good = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    let good =
+        uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
     good.then(|| text.to_owned())
         .ok_or_else(|| format!("\"{text}\" is not an endpoint: write \"http://127.0.0.1:4318\""))
 }

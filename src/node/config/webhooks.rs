@@ -25,7 +25,9 @@ pub struct Webhook {
 
 impl Webhook {
     pub fn is_same_as(&self, other: &Self) -> bool {
-        let told = |w: &Self| (w.name.clone(), w.url.clone(), w.events, w.bucket.clone(), w.prefix.clone(), w.timeout);
+        let told = |w: &Self| {
+            (w.name.clone(), w.url.clone(), w.events, w.bucket.clone(), w.prefix.clone(), w.timeout)
+        };
         told(self) == told(other) && self.ca == other.ca && self.secret.expose() == other.secret.expose()
     }
 }
@@ -68,7 +70,16 @@ fn webhook<'a>(reader: &mut Reader<'a>, section: &Section<'a>, buckets: &[Bucket
     let ca = ca(reader, section);
     let secret = read_named_secret(reader, section, "secret", "secret_file");
     let url = url?;
-    Some(Webhook { name: name.unwrap_or_else(|| url.clone()), url, events, bucket, prefix, secret: secret?, timeout, ca })
+    Some(Webhook {
+        name: name.unwrap_or_else(|| url.clone()),
+        url,
+        events,
+        bucket,
+        prefix,
+        secret: secret?,
+        timeout,
+        ca,
+    })
 }
 
 fn wanted<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Wanted {

@@ -45,7 +45,9 @@ impl Outside {
     fn ready(&self) -> Response<ResponseBody> {
         match self.health.obstacle() {
             None => text_answer(StatusCode::OK, "ready\n".to_owned()),
-            Some(obstacle) => text_answer(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {obstacle}\n")),
+            Some(obstacle) => {
+                text_answer(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {obstacle}\n"))
+            }
         }
     }
 

@@ -102,7 +102,11 @@ impl Metrics {
 
     fn register_requests(&mut self) {
         let r = &mut self.registry;
-        r.register("requests", "Requests that ended, by operation and class of status", self.requests.clone());
+        r.register(
+            "requests",
+            "Requests that ended, by operation and class of status",
+            self.requests.clone(),
+        );
         r.register("request_seconds", "From head to end of the answer", self.request_seconds.clone());
         r.register("errors", "Answers with an error, by its code", self.errors.clone());
         r.register("received_bytes", "Bytes of request bodies", self.received_bytes.clone());
@@ -129,7 +133,11 @@ impl Metrics {
     fn register_hooks(&mut self) {
         let r = &mut self.registry;
         r.register("webhook_events", "Events that a webhook has received", self.hook_events.clone());
-        r.register("webhook_failures", "Deliveries that failed, and were made again", self.hook_failures.clone());
+        r.register(
+            "webhook_failures",
+            "Deliveries that failed, and were made again",
+            self.hook_failures.clone(),
+        );
         let dropped = "Events that no queue had room for: the webhook never hears of them";
         r.register("webhook_dropped", dropped, self.hook_dropped.clone());
     }
@@ -149,7 +157,6 @@ impl Metrics {
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
-
 }
 
 impl Metrics {
@@ -209,7 +216,11 @@ impl store::Listener for Metrics {
     fn batch_settled(&self, report: &BatchReport<'_>) {
         self.commits.inc_by(report.waits.len() as u64);
         self.batch_commits.observe(report.waits.len() as f64);
-        report.waits.iter().map(Duration::as_secs_f64).for_each(|wait| self.commit_wait_seconds.observe(wait));
+        report
+            .waits
+            .iter()
+            .map(Duration::as_secs_f64)
+            .for_each(|wait| self.commit_wait_seconds.observe(wait));
         self.batch_write_seconds.observe(report.write.as_secs_f64());
         match report.failed {
             true => self.commit_failures.inc(),

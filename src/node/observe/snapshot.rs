@@ -45,7 +45,8 @@ fn of_jobs(node: &Node) -> Vec<Figure> {
         let of = |report: &Report| Some((vec![("job", report.name.clone())], value(report)?));
         reports.iter().filter_map(of).collect::<Vec<_>>()
     };
-    let mut items = Figure::each("job_items", "Things that background work settled", each(|r| Some(r.done_ever as f64)));
+    let mut items =
+        Figure::each("job_items", "Things that background work settled", each(|r| Some(r.done_ever as f64)));
     items.kind = Kind::Counter;
     vec![
         items,
@@ -91,11 +92,7 @@ fn of_metadata(engine: &EngineFigures) -> Vec<Figure> {
         engine.tables.iter().map(of).collect::<Vec<_>>()
     };
     vec![
-        Figure::gauge(
-            "metadata_block_cache_bytes",
-            "Blocks of metadata in memory",
-            engine.block_cache_bytes,
-        ),
+        Figure::gauge("metadata_block_cache_bytes", "Blocks of metadata in memory", engine.block_cache_bytes),
         Figure::gauge(
             "metadata_block_cache_capacity_bytes",
             "Blocks of metadata that memory may hold",
@@ -138,7 +135,11 @@ fn of_accounts(node: &Node) -> Vec<Figure> {
             "Bytes that wait for cleanup",
             backend(|a| Some(a.awaiting_cleanup_bytes)),
         ),
-        Figure::each("backend_quota_bytes", "What the backend may hold, if limited", backend(|a| a.quota_bytes)),
+        Figure::each(
+            "backend_quota_bytes",
+            "What the backend may hold, if limited",
+            backend(|a| a.quota_bytes),
+        ),
     ]
 }
 

@@ -5,11 +5,8 @@ use types::Timestamp;
 
 /// The process, from `/proc/self` (proc(5)). What cannot be read is left out.
 pub fn of_process(started: Timestamp) -> Vec<Figure> {
-    let mut figures = vec![Figure::gauge(
-        "process_start_time_seconds",
-        "When the process began",
-        started.secs(),
-    )];
+    let mut figures =
+        vec![Figure::gauge("process_start_time_seconds", "When the process began", started.secs())];
     figures.extend(memory());
     figures.extend(files());
     figures.extend(cpu());

@@ -24,9 +24,9 @@ use tokio::runtime::Handle;
 use tracing::Span;
 use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::Layer;
 
 /// What the spans here are known by, so that nothing else is sent.
 const TARGET: &str = "trace";
@@ -68,7 +68,8 @@ impl Traces {
         S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let tracer = self.0.tracer("s3-orchestrator");
-        let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false);
+        let layer =
+            tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false);
         layer.with_filter(filter_fn(|about| about.target() == TARGET)).boxed()
     }
 

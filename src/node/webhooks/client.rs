@@ -78,7 +78,8 @@ fn trusting(
     for certificate in CertificateDer::pem_slice_iter(pem) {
         roots.add(certificate.context("a certificate of `ca`")?)?;
     }
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 

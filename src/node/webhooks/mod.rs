@@ -34,7 +34,8 @@ pub(crate) struct Hook {
 impl Hook {
     fn new(config: &Webhook, store: &Store) -> Result<Self, StoreError> {
         let bucket = config.bucket.as_ref().and_then(|name| store.bucket(name));
-        let client = Client::new(config).map_err(|error| StoreError::Storage(format!("webhook: {error:#}")))?;
+        let client =
+            Client::new(config).map_err(|error| StoreError::Storage(format!("webhook: {error:#}")))?;
         Ok(Self { id: id_of(&config.name), config: config.clone(), bucket, client })
     }
 
@@ -135,7 +136,8 @@ impl Webhooks {
     /// Notes trouble for everyone who wants to hear of it. `state`: begun, or over.
     pub async fn tell_trouble(&self, finding: &Finding, state: &str) -> Result<(), StoreError> {
         let hooks = self.hooks.load_full();
-        let hooks: Vec<_> = hooks.iter().filter(|hook| hook.config.events.trouble).map(|hook| hook.id).collect();
+        let hooks: Vec<_> =
+            hooks.iter().filter(|hook| hook.config.events.trouble).map(|hook| hook.id).collect();
         if hooks.is_empty() {
             return Ok(());
         }

@@ -20,7 +20,8 @@ pub fn document(
 /// What is noted of a finding. `state`: begun, or over.
 pub fn trouble(finding: &Finding, state: &str) -> String {
     let Finding { severity, code, message, remedy } = finding;
-    json!({ "code": code, "state": state, "severity": severity, "message": message, "remedy": remedy }).to_string()
+    json!({ "code": code, "state": state, "severity": severity, "message": message, "remedy": remedy })
+        .to_string()
 }
 
 fn record(
@@ -92,7 +93,9 @@ fn encoded(key: &str) -> String {
     let mut out = String::with_capacity(key.len());
     for byte in key.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' | b'/' => out.push(byte as char),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' | b'/' => {
+                out.push(byte as char)
+            }
             b' ' => out.push('+'),
             // Writing to a String cannot fail.
             _ => drop(write!(out, "%{byte:02X}")),

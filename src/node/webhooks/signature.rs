@@ -29,6 +29,9 @@ mod tests {
     fn as_any_other_implementation_signs() {
         // printf '1700000000.{}' | openssl dgst -sha256 -hmac secret
         let signed = sign(&Secret::new("secret".to_owned()), 1_700_000_000, b"{}");
-        assert_eq!(signed, "t=1700000000,v1=b8569b78799ff9e3cbff0fc2d63a33a2b57f3282abd07c37ae5e8e7d79a5f163");
+        assert_eq!(
+            signed,
+            "t=1700000000,v1=b8569b78799ff9e3cbff0fc2d63a33a2b57f3282abd07c37ae5e8e7d79a5f163"
+        );
     }
 }

@@ -86,7 +86,9 @@ mod tests {
 
     #[test]
     fn trouble_is_news_once_and_once_when_it_is_over() {
-        let near = |percent: u8| Finding::warning("quota-near", format!("{percent} % of the quota of bucket a are used"), "");
+        let near = |percent: u8| {
+            Finding::warning("quota-near", format!("{percent} % of the quota of bucket a are used"), "")
+        };
         let failed = |why: &str| Finding::error("job-failed", format!("scrub failed: {why}"), "");
         let none = map(&[]);
         let first = map(&[near(91), failed("x")]);
