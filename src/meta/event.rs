@@ -135,7 +135,7 @@ pub trait Outbox: Send + Sync {
 
 impl Txn<'_> {
     /// How the objects come to be that this commit writes.
-    pub fn caused_by(&mut self, cause: Cause) {
+    pub fn written_by(&mut self, cause: Cause) {
         self.cause = cause;
     }
 
@@ -173,7 +173,7 @@ impl Txn<'_> {
         record: &ObjectRecord,
     ) -> Result<(), MetaError> {
         self.tell_removed(bucket, from)?;
-        self.caused_by(Cause::Copy);
+        self.written_by(Cause::Copy);
         self.tell_created(bucket, to, record.size, &record.etag)
     }
 

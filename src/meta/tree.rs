@@ -57,7 +57,7 @@ impl Txn<'_> {
         };
         for (key, record) in [(one, b), (other, a)] {
             self.put(Table::Objects, keyspace::object(bucket, key.as_bytes()), record.encode());
-            self.caused_by(Cause::Copy);
+            self.written_by(Cause::Copy);
             self.tell_created(bucket, key, record.size, &record.etag)?;
             self.publish(bucket, key, Some(record.version));
         }

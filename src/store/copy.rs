@@ -42,7 +42,7 @@ impl Store {
         let pin = source.pin();
         let copied = self.commit(Order::Shared, move |txn| {
             txn.reference_blob(draft.blob)?;
-            txn.caused_by(Cause::Copy);
+            txn.written_by(Cause::Copy);
             let record = txn.write_object(bucket, &destination, draft, &conditions)?;
             txn.check_quota(Account::Bucket(bucket), &room)?;
             Ok((Written::of(&record), pin))

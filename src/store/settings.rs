@@ -82,7 +82,7 @@ impl Store {
     /// By name.
     pub fn buckets(&self) -> Vec<(BucketName, BucketId)> {
         let buckets = self.0.settings.buckets.read();
-        let mut all: Vec<_> = buckets.iter().map(|(name, id)| (name.clone(), *id)).collect();
+        let mut all: Vec<_> = buckets.iter().map(|(name, record)| (name.clone(), record.id)).collect();
         all.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
         all
     }

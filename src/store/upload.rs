@@ -152,7 +152,7 @@ impl Store {
             txn.add_composite(blob, layout.collect());
             let draft =
                 Draft { blob, inline: false, size, etag, modified: now, checksum, headers: upload.headers };
-            txn.caused_by(Cause::Complete);
+            txn.written_by(Cause::Complete);
             let record = txn.write_object(*bucket, key, draft, &request.conditions)?;
             txn.note_finished(&FinishedUpload {
                 id: *id,

@@ -2,7 +2,7 @@
 //!
 //! Here: a node in a directory of its own ([`node`]), a small S3 client that signs and knows what it does not know
 //! ([`client`]), bodies whose every byte names its origin ([`body`]), seeded chance ([`rng`]), futures that are dropped half-way ([`cancel`]), a model of what a key may
-//! hold ([`model`]), metrics as a monitor reads them ([`metrics`]), a mixed load that fills the model ([`load`]), file systems that lose power ([`loopfs`]), system calls that
+//! hold ([`model`]), a mixed load that fills the model ([`load`]), file systems that lose power ([`loopfs`]), system calls that
 //! kill or fail ([`trace`]) and a linearizability checker ([`linear`]).
 //!
 //! Never here: a dependency on the rooms of the node. The kit speaks to it as any client does, over the wire and
@@ -17,10 +17,8 @@ pub mod fsck;
 pub mod linear;
 pub mod load;
 pub mod loopfs;
-pub mod metrics;
 pub mod model;
 pub mod node;
-pub mod receiver;
 pub mod rng;
 pub mod sign;
 pub mod trace;

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const READY: &str = "s3-orchestrator listening on http://";
-const MONITORED: &str = "s3-orchestrator monitored on http://";
 
 #[derive(Debug, Clone)]
 pub struct Credential {
@@ -263,22 +262,6 @@ impl Node {
 
     pub fn addr(&self) -> SocketAddr {
         self.expect_running().addr
-    }
-
-    /// Where metrics and health are shown; the configuration must have `[admin] listen`.
-    pub fn monitor_addr(&self) -> Result<SocketAddr> {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let said = fs::read_to_string(self.dir.path().join("stdout.log")).unwrap_or_default();
-            // The last: the log holds earlier runs too.
-            if let Some(addr) = said.lines().filter_map(|line| line.strip_prefix(MONITORED)).next_back() {
-                return addr.parse().with_context(|| format!("{addr:?} is not an address"));
-            }
-            if Instant::now() > deadline {
-                bail!("the node did not say where it is monitored");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     fn expect_running(&self) -> &Running {

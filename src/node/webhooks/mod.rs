@@ -85,18 +85,25 @@ impl Webhooks {
             running: Mutex::default(),
             clock,
         });
-        webhooks.apply(configured).await?;
+        let hooks = webhooks.prepare(configured)?;
+        webhooks.enforce(hooks).await?;
         Ok(webhooks)
     }
 
     /// These from now on. What waits for one that is still there is told by its new settings.
     pub async fn apply(self: &Arc<Self>, configured: &[Webhook]) -> Result<(), StoreError> {
-        let hooks: Result<Vec<_>, _> =
-            configured.iter().map(|config| Hook::new(config, &self.store).map(Arc::new)).collect();
-        let hooks = hooks?;
+        let hooks = self.prepare(configured)?;
         if is_same(&self.hooks.load(), &hooks) {
             return Ok(());
         }
+        self.enforce(hooks).await
+    }
+
+    fn prepare(&self, configured: &[Webhook]) -> Result<Vec<Arc<Hook>>, StoreError> {
+        configured.iter().map(|config| Hook::new(config, &self.store).map(Arc::new)).collect()
+    }
+
+    async fn enforce(self: &Arc<Self>, hooks: Vec<Arc<Hook>>) -> Result<(), StoreError> {
         self.stop();
         self.hooks.store(Arc::new(hooks.clone()));
         let outbox = (!hooks.is_empty()).then(|| Arc::clone(self) as Arc<dyn Outbox>);

@@ -20,7 +20,7 @@ pub async fn run(node: Arc<Node>, mut stop: Stop) {
             health::findings(&node).into_iter().map(|finding| (subject(&finding), finding)).collect();
         found.extend(stuck(&node, &mut queue).await.map(|finding| (subject(&finding), finding)));
         for (state, finding) in news(&known, &found) {
-            tracing::warn!(code = finding.code, state, finding.message, "trouble");
+            tracing::warn!(code = finding.code, state, what = finding.message, "trouble");
             if let Err(error) = node.webhooks.tell_trouble(finding, state).await {
                 tracing::error!(%error, "trouble could not be noted for webhooks");
             }
