@@ -11,7 +11,9 @@ const NEAR_PERCENT: u128 = 90;
 
 pub fn findings(node: &Node) -> Vec<Finding> {
     let mut findings = Vec::new();
+    findings.extend(fence(node));
     findings.extend(disk(node));
+    findings.extend(node.mounts.all().iter().filter_map(|mount| unmounted(mount)));
     findings.extend(usage::backends(node).iter().filter_map(|account| quota("backend", account)));
     findings.extend(usage::buckets(node).iter().filter_map(|account| quota("bucket", account)));
     findings.extend(node.jobs.all().iter().filter_map(|job| work(&job.report())));
@@ -19,6 +21,24 @@ pub fn findings(node: &Node) -> Vec<Finding> {
     findings.extend(open_directory(node));
     findings.sort_by_key(|finding| finding.severity);
     findings
+}
+
+fn fence(node: &Node) -> Option<Finding> {
+    node.store.is_fenced().then(|| {
+        Finding::error(
+            "fenced",
+            "a sync of the disk failed: all writes are refused, since none would be durable",
+            "look at the disk (dmesg, smartctl); then restart the node, and run fsck",
+        )
+    })
+}
+
+fn unmounted(mount: &fuse::Mount) -> Option<Finding> {
+    let path = mount.path().display();
+    (!mount.is_alive()).then(|| {
+        let message = format!("the mount at {path} is gone: somebody else unmounted it");
+        Finding::warning("mount-gone", message, "restart the node to mount it again")
+    })
 }
 
 fn disk(node: &Node) -> Option<Finding> {

@@ -130,15 +130,16 @@ impl Job {
         let mut progress = self.progress.lock();
         progress.took = progress.running.take().map_or(Duration::ZERO, |since| since.elapsed());
         progress.last_ended = Some(at);
+        // What comes next was not broken off.
+        progress.cancelled = false;
     }
 
     /// The job was there for one thing, and is over for good.
     #[allow(dead_code, reason = "the jobs of this version go on as long as the node")]
     pub fn finish(&self, at: Timestamp) {
+        let state = if self.cancelled() { State::Cancelled } else { State::Finished };
         self.end(at);
-        let mut progress = self.progress.lock();
-        let state = if progress.cancelled { State::Cancelled } else { State::Finished };
-        progress.over = Some(state);
+        self.progress.lock().over = Some(state);
     }
 
     pub fn failed(&self, at: Timestamp, error: &dyn std::fmt::Display) {
@@ -222,6 +223,16 @@ mod tests {
         let job = Jobs::default().add("cleanup", "");
         job.run_now();
         job.wanted().await;
+    }
+
+    #[test]
+    fn a_job_that_was_broken_off_goes_on_with_what_comes_next() {
+        let job = Jobs::default().add("cleanup", "");
+        job.begin(None);
+        assert!(job.cancel() && job.cancelled());
+        job.end(Timestamp(1));
+        assert!(!job.cancelled());
+        assert_eq!(job.report().state, State::Waiting);
     }
 
     #[test]

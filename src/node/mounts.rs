@@ -42,6 +42,11 @@ impl Mounts {
         Ok(())
     }
 
+    /// Also those that somebody else unmounted, until the next comes.
+    pub fn all(&self) -> Vec<Arc<fuse::Mount>> {
+        self.running.lock().clone()
+    }
+
     /// At the end: all at the same time.
     pub fn stop(&self) {
         let running = std::mem::take(&mut *self.running.lock());

@@ -29,7 +29,7 @@ async fn status_is_one_screen_and_one_document() {
             "configuration": "*", "data_dir": "*",
             "disk": { "room_bytes": "*", "size_bytes": "*" },
             "queues": [{ "name": "cleanup", "waiting": 0, "or_more": false }],
-            "buckets": [account("test-bucket")], "backends": [account("embedded")],
+            "buckets": [account("test-bucket")], "backends": [account("embedded")], "mounts": [],
         })
     );
     let screen = text(&node, &["status"]);
@@ -295,4 +295,36 @@ fn what_the_socket_does_not_understand_has_a_code() {
     }
     let got = raw(&node, "GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(got.starts_with("HTTP/1.1 400 "), "{got}");
+}
+
+/// More than one pass deletes, so that there is something to count.
+#[tokio::test]
+async fn a_long_cleanup_counts_what_it_does() {
+    let node = start();
+    let client = node.client();
+    text(&node, &["jobs", "pause", "cleanup"]);
+    let keys: Vec<_> = (0..700).map(|n| format!("k{n}")).collect();
+    for key in &keys {
+        put(&client, key, 10).await;
+    }
+    assert_eq!(client.delete_many(&keys).await.expect("an answer").status, 200);
+    assert_eq!(json(&node, &["cleanup"])["waiting"], 700);
+    text(&node, &["jobs", "resume", "cleanup"]);
+    let until = Instant::now() + Duration::from_secs(30);
+    let cleanup = loop {
+        let jobs = json(&node, &["jobs"])["jobs"].as_array().cloned().unwrap_or_default();
+        let cleanup = jobs.into_iter().find(|job| job["name"] == "cleanup").expect("the job");
+        if cleanup["state"] == "waiting" && cleanup["done_since_start"] == 700 {
+            break cleanup;
+        }
+        assert!(Instant::now() < until, "{cleanup}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!((&cleanup["done"], &cleanup["total"]), (&json!(700), &json!(700)));
+    assert!(
+        cleanup["last_ended"].is_string() && cleanup["rate_per_second"].as_f64() > Some(0.0),
+        "{cleanup}"
+    );
+    let shown = text(&node, &["jobs"]);
+    assert!(shown.contains("[####################] 700/700"), "{shown}");
 }

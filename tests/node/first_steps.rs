@@ -2,6 +2,7 @@
 
 use crate::place::{FIRST_LINE, Place, SMALL};
 use serde_json::Value;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -53,6 +54,26 @@ fn init_never_replaces_a_file_and_asks_only_on_a_terminal() {
         assert_eq!(place.run(&args).code, Some(2), "{wrong:?}");
     }
     assert_eq!(place.names(), ["a.toml"]);
+}
+
+#[test]
+fn init_asks_on_a_terminal_until_the_answers_are_right() {
+    let place = Place::empty();
+    // script(1) gives its command a terminal.
+    let command = format!("{} init", crate::asked::BINARY);
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]).current_dir(place.path(""));
+    let piped = script.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = piped.spawn().expect("script, of the package bsdutils");
+    let answers = "\nnowhere\n127.0.0.1:0\nBad_\nmy-files\n";
+    child.stdin.take().expect("a pipe").write_all(answers.as_bytes()).expect("answers");
+    let asked = crate::place::Finished::from(child.wait_with_output().expect("script"));
+    assert_eq!(asked.code, Some(0), "{asked:?}");
+    for part in ["Data directory [data]: ", "\"nowhere\" is not an address", "bad bucket name \"Bad_\""] {
+        assert!(asked.out.contains(part), "{part} is not in {}", asked.out);
+    }
+    let text = place.read("s3-orchestrator.toml");
+    assert!(text.contains("listen = \"127.0.0.1:0\"") && text.contains("name = \"my-files\""), "{text}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub struct Status {
     pub queues: Vec<Queue>,
     pub buckets: Vec<Account>,
     pub backends: Vec<Account>,
+    pub mounts: Vec<Mount>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,17 @@ pub enum Health {
 pub struct Disk {
     pub room_bytes: u64,
     pub size_bytes: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mount {
+    pub bucket: String,
+    pub prefix: String,
+    pub path: PathBuf,
+    pub read_only: bool,
+    /// Nobody else unmounted it.
+    pub alive: bool,
+    pub open_files: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,7 +83,22 @@ pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Faul
         }],
         buckets: usage::buckets(&node),
         backends: usage::backends(&node),
+        mounts: node.mounts.all().iter().map(|mount| Mount::from(&**mount)).collect(),
     })
+}
+
+impl From<&fuse::Mount> for Mount {
+    fn from(mount: &fuse::Mount) -> Self {
+        let options = mount.options();
+        Self {
+            bucket: options.bucket_name.to_string(),
+            prefix: options.prefix.clone(),
+            path: mount.path().to_owned(),
+            read_only: options.read_only,
+            alive: mount.is_alive(),
+            open_files: mount.open_handles() as u64,
+        }
+    }
 }
 
 /// As seen from anywhere.

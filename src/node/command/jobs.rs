@@ -32,7 +32,8 @@ enum Action {
     Pause(OnJob),
     /// Let a job go on.
     Resume(OnJob),
-    /// Break off the work that is running, after its present step.
+    /// Break off the work that is running, after its present step. A job that goes on as long as
+    /// the node comes back to it; hold it to keep it from that.
     Cancel(OnJob),
     /// Look for work now.
     Run(OnJob),

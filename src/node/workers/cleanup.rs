@@ -15,8 +15,15 @@ const REST: Duration = Duration::from_millis(200);
 /// After a failure: the disk will not be well again in a moment.
 const REST_AFTER_ERROR: Duration = Duration::from_secs(5);
 
-pub async fn run(node: Arc<Node>, mut stop: Stop) {
-    let job = node.jobs.add(NAME, "deletes bytes that nobody refers to or reads");
+/// More than this in one pass: the queue is long, and counted for the sake of who waits for its end.
+const LONG: u64 = 256;
+const MAX_COUNTED: usize = 100_000;
+
+pub fn job(node: &Node) -> Arc<Job> {
+    node.jobs.add(NAME, "deletes bytes that nobody refers to or reads")
+}
+
+pub async fn run(node: Arc<Node>, job: Arc<Job>, mut stop: Stop) {
     let due = async || {
         tokio::select! {
             () = node.store.cleanup_due() => {}
@@ -43,10 +50,14 @@ async fn drain(node: &Node, job: &Job, stop: &mut Stop) -> Duration {
                 break;
             }
             Ok(progress) => {
-                if !std::mem::replace(&mut begun, true) {
-                    job.begin(None);
-                }
-                job.step(progress.done, None);
+                let left = match std::mem::replace(&mut begun, true) {
+                    true => None,
+                    false => {
+                        job.begin(None);
+                        left(node, progress.done).await
+                    }
+                };
+                job.step(progress.done, left);
                 tracing::debug!(done = progress.done, left = progress.left, "cleanup");
             }
             // Said when it began.
@@ -66,4 +77,12 @@ async fn drain(node: &Node, job: &Job, stop: &mut Stop) -> Duration {
         job.end(now());
     }
     rest
+}
+
+async fn left(node: &Node, done: u64) -> Option<u64> {
+    if done < LONG {
+        return None;
+    }
+    // Only a figure to show: the next pass will say what is wrong.
+    node.store.cleanup_queue(MAX_COUNTED).await.ok().map(|queue| queue.len() as u64)
 }

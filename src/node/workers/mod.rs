@@ -23,8 +23,10 @@ impl Workers {
         let (stop, stopped) = watch::channel(false);
         let stop_signal = || Stop(stopped.clone());
         let mut running = JoinSet::new();
-        running.spawn(cleanup::run(Arc::clone(node), stop_signal()));
-        running.spawn(multipart_expiry::run(Arc::clone(node), stop_signal()));
+        // Jobs are there before anybody can ask for them.
+        running.spawn(cleanup::run(Arc::clone(node), cleanup::job(node), stop_signal()));
+        let expiry = multipart_expiry::job(node);
+        running.spawn(multipart_expiry::run(Arc::clone(node), expiry, stop_signal()));
         running.spawn(disk_watch::run(node.store.clone(), stop_signal()));
         running.spawn(certificates::run(Arc::clone(node), stop_signal()));
         running.spawn(troubles::run(Arc::clone(node), stop_signal()));

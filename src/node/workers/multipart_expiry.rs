@@ -12,8 +12,11 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(60);
 /// A short expiry is looked after more often, so that it is late by a tenth of itself at most.
 const LATE_BY: u32 = 10;
 
-pub async fn run(node: Arc<Node>, mut stop: Stop) {
-    let job = node.jobs.add(NAME, "ends multipart uploads without activity");
+pub fn job(node: &Node) -> Arc<Job> {
+    node.jobs.add(NAME, "ends multipart uploads without activity")
+}
+
+pub async fn run(node: Arc<Node>, job: Arc<Job>, mut stop: Stop) {
     let due = async || {
         tokio::select! {
             // Read anew each time: it may have been changed.
