@@ -3,11 +3,11 @@
 //! It never holds a secret, a signature or a query string: nothing here has seen one.
 
 use http::StatusCode;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::RequestId;
 use crate::error::{Code, S3Error};
+use crate::proxies::Remote;
 
 /// What the operation layer says of a request; the server adds the rest.
 #[derive(Debug, Clone, Default)]
@@ -34,23 +34,29 @@ impl Audit {
 }
 
 /// The facts that only the server knows.
-pub(crate) struct Outcome<'a> {
-    pub(crate) id: &'a RequestId,
-    pub(crate) peer: SocketAddr,
+pub struct Outcome<'a> {
+    pub id: &'a RequestId,
+    pub remote: Remote,
     /// `None`: the client went away before there was an answer.
-    pub(crate) status: Option<StatusCode>,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-    pub(crate) duration: Duration,
+    pub status: Option<StatusCode>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub duration: Duration,
     /// The answer was not sent to its end.
-    pub(crate) aborted: bool,
+    pub aborted: bool,
+}
+
+impl Outcome<'_> {
+    /// 499, as nginx logs it: no answer was sent because the client had gone.
+    pub fn status_code(&self) -> u16 {
+        self.status.map_or(499, |status| status.as_u16())
+    }
 }
 
 pub(crate) fn record(audit: &Audit, outcome: &Outcome<'_>) {
     let code = audit.code.map(Code::name);
     let duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);
-    // 499, as nginx logs it: no answer was sent because the client had gone.
-    let status = outcome.status.map_or(499, |status| status.as_u16());
+    let status = outcome.status_code();
     tracing::info!(
         target: "audit",
         request_id = outcome.id.as_str(),
@@ -64,7 +70,7 @@ pub(crate) fn record(audit: &Audit, outcome: &Outcome<'_>) {
         duration_ms,
         error = code,
         aborted = outcome.aborted,
-        remote = %outcome.peer,
+        remote = %outcome.remote,
     );
     report_cause(audit, outcome, status);
 }

@@ -16,14 +16,19 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::MissedTickBehavior;
+use tokio_rustls::server::TlsStream;
 
 use crate::audit::{Audit, Outcome};
 use crate::error::{Code, S3Error};
-use crate::exchange::Exchanges;
+use crate::exchange::{Exchanges, settle};
 use crate::guard::{Guard, Pulse, Refused};
 use crate::limits::{Limits, MAX_LINGER_BYTES, MAX_LINGER_TIME};
+use crate::observer::Entry;
+use crate::proxies::Remote;
 use crate::server::{Handler, Shared};
-use crate::{RequestId, audit};
+use crate::tls::{Tls, is_http2};
+use crate::wire::Wire;
+use crate::{Edge, RequestId, TraceParent, http2};
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +50,32 @@ pub(crate) async fn run<H: Handler>(
     limits: Limits,
     shared: Arc<Shared<H>>,
 ) {
+    let Some(tls) = &shared.edge.tls else { return speak(socket, peer, limits, shared).await };
+    match shake_hands(tls, socket, &shared).await {
+        Some(stream) if is_http2(&stream) => http2::run(stream, peer, limits, shared).await,
+        Some(stream) => speak(stream, peer, limits, shared).await,
+        None => shared.edge.observer.connection(Entry::BadHandshake),
+    }
+}
+
+/// A handshake is no request: the order to stop ends it.
+async fn shake_hands<H>(tls: &Tls, socket: TcpStream, shared: &Shared<H>) -> Option<TlsStream<TcpStream>> {
+    let stop = shared.stop.notified();
+    if shared.stopping() {
+        return None;
+    }
+    tokio::select! {
+        stream = tls.accept(socket) => stream,
+        () = stop => None,
+    }
+}
+
+/// HTTP/1.
+async fn speak<W: Wire, H: Handler>(wire: W, peer: SocketAddr, limits: Limits, shared: Arc<Shared<H>>) {
     let pulse = Pulse::new();
-    let clock = Clock::new(&socket, limits, pulse.clone());
-    let mut guard = Guard::new(socket, limits.max_head_bytes, pulse.clone());
-    let exchanges = Arc::new(Exchanges {
-        handler: shared.handler.clone(),
-        peer,
-        pulse: pulse.clone(),
-        options: shared.options.clone(),
-        in_flight: shared.in_flight.clone(),
-    });
+    let clock = Clock::new(wire.tcp(), limits, pulse.clone());
+    let mut guard = Guard::new(wire, limits.max_head_bytes, pulse.clone());
+    let exchanges = Arc::new(Exchanges::new(&shared, peer, pulse.clone()));
     let service = service_fn(move |request| exchanges.clone().answer(request));
     let end = {
         let connection = http1::Builder::new()
@@ -64,17 +85,18 @@ pub(crate) async fn run<H: Handler>(
         drive(pin!(connection), clock, &shared).await
     };
     let end = if pulse.was_cut_off() { End::Cut } else { end };
-    let (socket, refused) = guard.into_parts();
-    finish(end, socket, refused, peer, &limits).await;
+    let (wire, refused) = guard.into_parts();
+    finish(end, wire, refused, &Teller { peer, limits, edge: &shared.edge }).await;
 }
 
 /// Runs hyper until it ends or the clock runs out.
-async fn drive<S, B, H>(
-    mut connection: Pin<&mut http1::Connection<TokioIo<&mut Guard>, S>>,
+async fn drive<W, S, B, H>(
+    mut connection: Pin<&mut http1::Connection<TokioIo<&mut Guard<W>>, S>>,
     mut clock: Clock,
     shared: &Shared<H>,
 ) -> End
 where
+    W: Wire,
     S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: http_body::Body + 'static,
@@ -109,20 +131,19 @@ struct Clock {
     limits: Limits,
     pulse: Arc<Pulse>,
     socket: std::os::fd::RawFd,
-    /// When the reader began to be slow, and how much it had taken by then.
-    slow_since: Option<(std::time::Instant, u64)>,
+    progress: Progress,
 }
 
 impl Clock {
     fn new(socket: &TcpStream, limits: Limits, pulse: Arc<Pulse>) -> Self {
-        Self { limits, pulse, socket: std::os::fd::AsRawFd::as_raw_fd(socket), slow_since: None }
+        Self { limits, pulse, socket: std::os::fd::AsRawFd::as_raw_fd(socket), progress: Progress::default() }
     }
 
     fn verdict(&mut self) -> Option<End> {
         if self.pulse.blocked() {
             return self.reader_is_slow().then_some(End::SlowReader);
         }
-        self.slow_since = None;
+        self.progress = Progress::default();
         if self.pulse.in_flight() {
             return None;
         }
@@ -137,17 +158,28 @@ impl Clock {
     /// slow but decent rate can take longer than the window.
     fn reader_is_slow(&mut self) -> bool {
         let taken = self.pulse.written().saturating_sub(unacknowledged(self.socket));
+        self.progress.is_slow(taken, self.limits.min_body_bytes_per_second, self.limits.body_timeout)
+    }
+}
+
+/// How much a reader took since it began to look slow.
+#[derive(Debug, Default)]
+pub(crate) struct Progress(Option<(std::time::Instant, u64)>);
+
+impl Progress {
+    /// Judged at the end of each window.
+    pub(crate) fn is_slow(&mut self, taken: u64, bytes_per_second: u64, window: Duration) -> bool {
         let now = std::time::Instant::now();
-        let Some((since, taken_then)) = self.slow_since else {
-            self.slow_since = Some((now, taken));
+        let Some((since, taken_then)) = self.0 else {
+            self.0 = Some((now, taken));
             return false;
         };
-        let window = now.duration_since(since);
-        if window < self.limits.body_timeout {
+        let passed = now.duration_since(since);
+        if passed < window {
             return false;
         }
-        let least = self.limits.min_body_bytes_per_second as f64 * window.as_secs_f64();
-        self.slow_since = Some((now, taken));
+        self.0 = Some((now, taken));
+        let least = bytes_per_second as f64 * passed.as_secs_f64();
         (taken.saturating_sub(taken_then) as f64) < least.max(1.0)
     }
 }
@@ -157,7 +189,7 @@ fn over(ms: u64, timeout: Duration) -> bool {
 }
 
 /// Bytes in the send queue that the peer's kernel has not confirmed (`SIOCOUTQ`, tcp(7)).
-fn unacknowledged(socket: std::os::fd::RawFd) -> u64 {
+pub(crate) fn unacknowledged(socket: std::os::fd::RawFd) -> u64 {
     let mut bytes: libc::c_int = 0;
     // SAFETY: TIOCOUTQ writes one int. The descriptor is the guard's socket, and the guard outlives
     // `drive`, which owns the clock.
@@ -165,62 +197,75 @@ fn unacknowledged(socket: std::os::fd::RawFd) -> u64 {
     if failed { 0 } else { u64::try_from(bytes).unwrap_or(0) }
 }
 
-async fn finish(end: End, socket: TcpStream, refused: Option<Refused>, peer: SocketAddr, limits: &Limits) {
+/// Who is told that a request was refused here, and how.
+struct Teller<'a> {
+    peer: SocketAddr,
+    limits: Limits,
+    edge: &'a Edge,
+}
+
+async fn finish<W: Wire>(end: End, wire: W, refused: Option<Refused>, teller: &Teller<'_>) {
     match (end, refused) {
-        (End::Orderly, Some(refused)) => tell(socket, &refused, peer, limits).await,
-        (End::Orderly | End::Broken, _) => linger(socket).await,
+        (End::Orderly, Some(refused)) => tell(wire, &refused, teller).await,
+        (End::Orderly | End::Broken, _) => linger(wire).await,
         (End::SlowHead, _) => {
             let error = S3Error::new(
                 Code::RequestTimeout,
                 "Your socket connection to the server was not read from or written to within the timeout period.",
             );
-            tell(socket, &Refused { error, head: Vec::new() }, peer, limits).await;
+            tell(wire, &Refused { error, head: Vec::new() }, teller).await;
         }
-        (End::Idle, _) => drop(socket),
+        (End::Idle, _) => drop(wire),
         // A reset: never what could pass for the end of a body.
         (End::Cut | End::SlowReader, _) => {
-            tracing::debug!(%peer, ?end, "connection cut");
-            let _ = socket.set_zero_linger();
+            tracing::debug!(peer = %teller.peer, ?end, "connection cut");
+            let _ = wire.tcp().set_zero_linger();
         }
     }
 }
 
 /// Writes our own answer to what hyper never saw.
-async fn tell(mut socket: TcpStream, refused: &Refused, peer: SocketAddr, limits: &Limits) {
+async fn tell<W: Wire>(mut wire: W, refused: &Refused, teller: &Teller<'_>) {
     let id = refused.request_id();
-    let answer = refused.bytes(&id, (limits.clock)());
-    let written = tokio::time::timeout(MAX_LINGER_TIME, socket.write_all(&answer)).await;
+    let answer = refused.bytes(&id, (teller.limits.clock)());
+    let written = tokio::time::timeout(MAX_LINGER_TIME, write_out(&mut wire, &answer)).await;
     let complete = matches!(written, Ok(Ok(())));
-    record(refused, &id, peer, answer.len(), complete);
+    record(refused, &id, teller, answer.len(), complete);
     if complete {
-        linger(socket).await;
+        linger(wire).await;
     }
 }
 
-fn record(refused: &Refused, id: &RequestId, peer: SocketAddr, bytes_out: usize, complete: bool) {
+fn record(refused: &Refused, id: &RequestId, teller: &Teller<'_>, bytes_out: usize, complete: bool) {
     let mut audit = Audit::default();
     audit.failed(&refused.error);
     let outcome = Outcome {
         id,
-        peer,
+        remote: Remote::direct(teller.peer),
         status: Some(refused.error.code.status()),
         bytes_in: 0,
         bytes_out: bytes_out as u64,
         duration: Duration::ZERO,
         aborted: !complete,
     };
-    audit::record(&audit, &outcome);
+    let span = teller.edge.observer.request_began(id, TraceParent::default());
+    settle(teller.edge, &span, &audit, &outcome);
+}
+
+async fn write_out<W: Wire>(wire: &mut W, answer: &[u8]) -> std::io::Result<()> {
+    wire.write_all(answer).await?;
+    wire.flush().await
 }
 
 /// Ends our side, then takes in what the client is still sending: closing at once would answer it
 /// with a reset that can overtake the response.
-async fn linger(mut socket: TcpStream) {
+async fn linger<W: Wire>(mut wire: W) {
     let drain = async {
-        socket.shutdown().await?;
+        wire.shutdown().await?;
         let mut scrap = [0u8; 4096];
         let mut drained = 0;
         while drained < MAX_LINGER_BYTES {
-            match socket.read(&mut scrap).await? {
+            match wire.read(&mut scrap).await? {
                 0 => break,
                 read => drained += read as u64,
             }
@@ -232,10 +277,11 @@ async fn linger(mut socket: TcpStream) {
 
 /// A connection above the limit: its request is awaited for a moment, since an answer before the
 /// question confuses clients, and refused without a look.
-pub(crate) async fn turn_away(socket: TcpStream, peer: SocketAddr, limits: Limits) {
+pub(crate) async fn turn_away(socket: TcpStream, peer: SocketAddr, limits: Limits, edge: Arc<Edge>) {
     let _ = tokio::time::timeout(Duration::from_millis(500), socket.readable()).await;
     let mut head = vec![0u8; 2048];
     let length = socket.try_read(&mut head).unwrap_or(0);
     head.truncate(length);
-    tell(socket, &Refused { error: S3Error::slow_down(), head }, peer, &limits).await;
+    let teller = Teller { peer, limits, edge: &edge };
+    tell(socket, &Refused { error: S3Error::slow_down(), head }, &teller).await;
 }

@@ -6,9 +6,12 @@ use crate::face::Face;
 use crate::operation::{Need, Operation};
 use crate::ops::{self, Call, Reply};
 use crate::query::Query;
+use crate::rates::Toll;
 use crate::router::{self, Target};
 use crate::server::{Answered, Handler};
-use crate::{Audit, Bucket, Options, RequestBody, RequestId, Rights, headers, refusal};
+use crate::{
+    Audit, Bucket, Credential, Options, RequestBody, RequestId, Rights, anonymous, cors, headers, refusal,
+};
 use http::request::Parts;
 use http::{Method, Request, header};
 use std::net::SocketAddr;
@@ -16,22 +19,35 @@ use types::Key;
 
 impl Handler for Face {
     async fn handle(&self, request: Request<RequestBody>, id: RequestId, _peer: SocketAddr) -> Answered {
+        let options = self.options.current();
         let (head, body) = request.into_parts();
-        let mut audit = Audit::default();
-        let response = match self.answer(&head, body, &id, &mut audit).await {
+        let (mut audit, mut toll) = (Audit::default(), None);
+        let mut response = match self.answer(&options, &head, body, &id, &mut audit, &mut toll).await {
             Ok(response) => response,
             Err(error) => {
                 audit.failed(&error);
                 refusal::response(&error, &head, &id, false)
             }
         };
-        Answered { response, audit }
+        let bucket = audit.bucket.as_deref().and_then(|name| options.buckets.get(name));
+        if let Some(bucket) = bucket.filter(|_| head.method != Method::OPTIONS) {
+            let origin = cors::text(&head.headers, &header::ORIGIN);
+            cors::decorate(&bucket.cors, origin, head.method.as_str(), response.headers_mut());
+        }
+        Answered { response, audit, toll }
     }
 }
 
 impl Face {
-    async fn answer(&self, head: &Parts, body: RequestBody, id: &RequestId, audit: &mut Audit) -> Reply {
-        let options = &*self.options.current();
+    async fn answer(
+        &self,
+        options: &Options,
+        head: &Parts,
+        body: RequestBody,
+        id: &RequestId,
+        audit: &mut Audit,
+        toll: &mut Option<Toll>,
+    ) -> Reply {
         let now = (options.clock)();
         let path = head.uri.path();
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -40,7 +56,8 @@ impl Face {
         audit.key = target.key.as_ref().map(Key::to_string);
         if head.method == Method::OPTIONS {
             audit.operation = "PreflightRequest";
-            return Err(no_cors());
+            let bucket = target.bucket.as_deref().and_then(|name| options.buckets.get(name));
+            return cors::preflight(bucket.map_or(&[], |bucket| &bucket.cors), &head.headers);
         }
         let raw_query = head.uri.query().unwrap_or_default();
         let query = Query::parse(raw_query)?;
@@ -57,13 +74,17 @@ impl Face {
         let access = auth::authenticate(&signed_head, options, &self.keys, now)?;
         if let Access::Signed(signed) = &access {
             audit.access_key_id = Some(signed.credential.access_key_id.clone());
+            *toll = Some(self.toll(options, &signed.credential)?);
         }
         if matches!(routed, Ok(Operation::PostObject)) {
-            return self.post(options, head, body, &target, &access, audit).await;
+            return self.post(options, head, body, &target, &access, audit, toll).await;
         }
         let (bucket, rights) = reach(options, &access, &target)?;
         let operation = routed?;
         permit(operation, &access, rights)?;
+        if matches!(access, Access::Anonymous) && !anonymous::within(bucket, operation, &target, &query) {
+            return Err(S3Error::access_denied());
+        }
         check_head(operation, &access, head)?;
         let headers = &head.headers;
         let call = Call {
@@ -82,6 +103,13 @@ impl Face {
         perform(operation, &call, body).await
     }
 
+    /// Only who has proved who they are can empty the purse of a credential.
+    fn toll(&self, options: &Options, credential: &Credential) -> Result<Toll> {
+        let rate = credential.rate.unwrap_or(options.rates.credential);
+        Toll::take(&self.purses, &credential.access_key_id, rate)
+    }
+
+    #[allow(clippy::too_many_arguments)]
     async fn post(
         &self,
         options: &Options,
@@ -90,6 +118,7 @@ impl Face {
         target: &Target,
         access: &Access,
         audit: &mut Audit,
+        toll: &mut Option<Toll>,
     ) -> Reply {
         if matches!(access, Access::Signed(_)) {
             return Err(S3Error::new(
@@ -102,11 +131,12 @@ impl Face {
             options,
             buffers: &self.buffers,
             keys: &self.keys,
+            purses: &self.purses,
             target,
             headers: &head.headers,
             now: (options.clock)(),
         };
-        ops::post_object::post_object(&post, body, audit).await
+        ops::post_object::post_object(&post, body, audit, toll).await
     }
 }
 
@@ -126,12 +156,6 @@ fn reach<'a>(options: &'a Options, access: &'a Access, target: &Target) -> Resul
         _ if !Need::Any.met_by(rights) => Err(S3Error::access_denied()),
         _ => Ok((bucket, rights)),
     }
-}
-
-/// AWS's answer where a bucket has no rules for other origins
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/RESTOPTIONSobject.html>).
-fn no_cors() -> S3Error {
-    S3Error::new(Code::AccessForbidden, "CORSResponse: CORS is not enabled for this bucket.")
 }
 
 fn permit(operation: Operation, access: &Access, rights: Rights) -> Result<()> {
@@ -192,13 +216,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::auth::{Authenticated, Payload, Via};
-    use crate::{Anonymous, Credential, Secret};
+    use crate::{Anonymous, Secret};
     use std::sync::Arc;
     use types::{BucketId, BucketName, Timestamp};
 
     fn bucket(name: &str, anonymous: Anonymous) -> Arc<Bucket> {
         let name = BucketName::new(name).unwrap();
-        Arc::new(Bucket { name, id: BucketId(1), created: Timestamp(0), anonymous })
+        let (anonymous_prefixes, cors) = (Vec::new(), Vec::new());
+        Arc::new(Bucket { name, id: BucketId(1), created: Timestamp(0), anonymous, anonymous_prefixes, cors })
     }
 
     fn options() -> Options {
@@ -218,6 +243,7 @@ mod tests {
             access_key_id: "AKID".to_owned(),
             secret: Secret::new("secret".to_owned()),
             rights,
+            rate: None,
             bucket: bucket("own", Anonymous::default()),
         };
         Access::Signed(Authenticated {

@@ -2,28 +2,32 @@
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, HeaderName, HeaderValue, SERVER};
-use http::{Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::any::Any;
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tracing::{Instrument as _, Span};
 
 use crate::audit::{Audit, Outcome};
 use crate::error::{Code, S3Error};
-use crate::guard::Pulse;
-use crate::limits::{MAX_DRAIN_BYTES, MAX_DRAIN_TIME};
+use crate::limits::{MAX_DRAIN_BYTES, MAX_DRAIN_TIME, MAX_LINGER_BYTES, MAX_LINGER_TIME};
+use crate::multiplexed;
 use crate::places::{Place, Places};
+use crate::proxies::{Remote, household};
+use crate::rates::{Purses, Rate, Toll};
 use crate::request_body::BodyAccount;
 use crate::response::BodyError;
-use crate::server::{Answered, Handler};
-use crate::{LiveOptions, RequestBody, RequestId, ResponseBody, audit, refusal};
+use crate::server::{Answered, Handler, Shared};
+use crate::{Edge, LiveOptions, Options, RequestBody, RequestId, ResponseBody, TraceParent, audit, refusal};
 
 static X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 static SERVER_NAME: HeaderValue = HeaderValue::from_static(refusal::SERVER);
@@ -31,9 +35,15 @@ static SERVER_NAME: HeaderValue = HeaderValue::from_static(refusal::SERVER);
 /// Everything that is owed when an exchange ends, however it ends: dropping it pays.
 struct Exchange {
     id: RequestId,
-    peer: SocketAddr,
-    pulse: Arc<Pulse>,
+    remote: Remote,
+    addresses: Arc<Purses<IpAddr>>,
+    /// Who pays for the bytes, beside the address.
+    toll: Option<Toll>,
+    rate: Rate,
+    line: Arc<dyn Line>,
     started: Instant,
+    edge: Arc<Edge>,
+    span: Span,
     audit: Audit,
     status: Option<StatusCode>,
     incoming: Option<Arc<BodyAccount>>,
@@ -46,56 +56,138 @@ struct Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.pulse.answered();
+        self.line.answered();
         let outcome = Outcome {
             id: &self.id,
-            peer: self.peer,
+            remote: self.remote,
             status: self.status,
             bytes_in: self.incoming.as_ref().map_or(0, |account| account.bytes()),
             bytes_out: self.bytes_out,
             duration: self.started.elapsed(),
             aborted: !self.complete,
         };
-        audit::record(&self.audit, &outcome);
+        self.pay(outcome.bytes_in + outcome.bytes_out);
+        settle(&self.edge, &self.span, &self.audit, &outcome);
     }
+}
+
+impl Exchange {
+    fn pay(&self, bytes: u64) {
+        self.addresses.pay(&household(self.remote.ip()), &self.rate, bytes, Instant::now());
+        if let Some(toll) = &self.toll {
+            toll.pay(bytes);
+        }
+    }
+}
+
+/// Tells whoever is to know that a request is over.
+pub(crate) fn settle(edge: &Edge, span: &Span, audit: &Audit, outcome: &Outcome<'_>) {
+    edge.observer.request_ended(span, audit, outcome);
+    if edge.audited {
+        audit::record(audit, outcome);
+    }
+}
+
+fn trace_parent(headers: &HeaderMap) -> TraceParent<'_> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    TraceParent { traceparent: text("traceparent"), tracestate: text("tracestate") }
+}
+
+/// What a connection's clock hears of the exchanges on it.
+pub(crate) trait Line: Send + Sync {
+    /// Several exchanges at a time, each in a stream of its own.
+    fn multiplexed(&self) -> bool {
+        false
+    }
+
+    fn began(&self) {}
+
+    fn answered(&self);
+
+    /// An answer broke off in its body; a stream of its own is reset by hyper.
+    fn cut_off(&self) {}
+
+    /// A piece of an answer is on its way to the client.
+    fn handed_out(&self) {}
+
+    /// The next piece is asked for, or none any more.
+    fn asked_again(&self) {}
 }
 
 /// What every request of a connection shares.
 pub(crate) struct Exchanges<H> {
-    pub(crate) handler: Arc<H>,
-    pub(crate) peer: SocketAddr,
-    pub(crate) pulse: Arc<Pulse>,
-    pub(crate) options: LiveOptions,
-    pub(crate) in_flight: Places,
+    handler: Arc<H>,
+    peer: SocketAddr,
+    line: Arc<dyn Line>,
+    options: LiveOptions,
+    edge: Arc<Edge>,
+    in_flight: Places,
+    addresses: Arc<Purses<IpAddr>>,
 }
 
 impl<H: Handler> Exchanges<H> {
+    pub(crate) fn new(shared: &Shared<H>, peer: SocketAddr, line: Arc<dyn Line>) -> Self {
+        Self {
+            handler: Arc::clone(&shared.handler),
+            peer,
+            line,
+            options: shared.options.clone(),
+            edge: Arc::clone(&shared.edge),
+            in_flight: shared.in_flight.clone(),
+            addresses: Arc::clone(&shared.addresses),
+        }
+    }
+
     pub(crate) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Sent>, Infallible> {
         let id = RequestId::choose(request.headers());
-        let (head, incoming) = request.into_parts();
+        let (mut head, incoming) = request.into_parts();
         let (body, account) = RequestBody::new(incoming);
-        let mut exchange = self.begin(id, account);
+        let span = self.edge.observer.request_began(&id, trace_parent(&head.headers));
+        let options = self.options.current();
+        let remote = options.proxies.remote(self.peer, &head.headers);
+        let mut exchange = self.begin(id, span.clone(), remote, options.rates.address, account);
         exchange.bodyless = head.method == Method::HEAD;
-        let response = match self.in_flight.take(self.options.current().max_requests_in_flight) {
-            Some(place) => {
+        let response = match self.admit(&mut head, remote, &options) {
+            Ok(place) => {
                 exchange._place = Some(place);
-                self.handle(&mut exchange, Request::from_parts(head, body)).await
+                self.handle(&mut exchange, Request::from_parts(head, body)).instrument(span).await
             }
             // Cheap on purpose: nothing of the body is read.
-            None => refuse(&mut exchange, &head, S3Error::slow_down()),
+            Err(error) => refuse(&mut exchange, &head, error),
         };
         Ok(exchange.seal(response))
     }
 
-    fn begin(&self, id: RequestId, incoming: Option<Arc<BodyAccount>>) -> Exchange {
+    fn admit(&self, head: &mut Parts, remote: Remote, options: &Options) -> Result<Place, S3Error> {
+        if self.line.multiplexed() {
+            multiplexed::check(head)?;
+        }
+        self.addresses.take(&household(remote.ip()), &options.rates.address, Instant::now())?;
+        self.in_flight.take(options.max_requests_in_flight).ok_or_else(S3Error::slow_down)
+    }
+
+    fn begin(
+        &self,
+        id: RequestId,
+        span: Span,
+        remote: Remote,
+        rate: Rate,
+        incoming: Option<Arc<BodyAccount>>,
+    ) -> Exchange {
+        self.line.began();
         Exchange {
             id,
-            peer: self.peer,
-            pulse: self.pulse.clone(),
+            remote,
+            addresses: Arc::clone(&self.addresses),
+            toll: None,
+            rate,
+            line: Arc::clone(&self.line),
             started: Instant::now(),
+            edge: self.edge.clone(),
+            span,
             audit: Audit::default(),
             status: None,
             incoming,
@@ -112,8 +204,9 @@ impl<H: Handler> Exchanges<H> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let handling = CatchUnwind(self.handler.handle(request, exchange.id.clone(), self.peer));
         let mut response = match handling.await {
-            Ok(Answered { response, audit }) => {
+            Ok(Answered { response, audit, toll }) => {
                 exchange.audit = audit;
+                exchange.toll = toll;
                 response
             }
             Err(panic) => {
@@ -122,7 +215,13 @@ impl<H: Handler> Exchanges<H> {
                 refuse(exchange, &head, panicked(panic.as_ref()))
             }
         };
-        if !drained(exchange.incoming.as_deref(), expects).await {
+        // A stream that ends before its request does is reset, and some clients then miss the answer: there
+        // is no lingering close to help them, as in HTTP/1, so as much is taken in here.
+        let bounds = match self.line.multiplexed() {
+            true => (MAX_LINGER_BYTES, MAX_LINGER_TIME),
+            false => (MAX_DRAIN_BYTES, MAX_DRAIN_TIME),
+        };
+        if !drained(exchange.incoming.as_deref(), expects, bounds).await {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -145,19 +244,23 @@ fn panicked(panic: &(dyn Any + Send)) -> S3Error {
 /// Takes in the rest of a body that was answered early, so that the client finishes sending, reads
 /// the answer and may use the connection again. `false`: too much of it, or the client has been
 /// waiting for a `100 Continue` that never comes.
-async fn drained(account: Option<&BodyAccount>, expects: bool) -> bool {
+async fn drained(
+    account: Option<&BodyAccount>,
+    expects: bool,
+    (max_bytes, max_time): (u64, Duration),
+) -> bool {
     let Some(account) = account else { return true };
     let Some(unread) = account.take_unread() else { return true };
     let expected = unread.size_hint().lower();
-    if expected > MAX_DRAIN_BYTES || (expects && !account.polled()) {
+    if expected > max_bytes || (expects && !account.polled()) {
         return false;
     }
-    tokio::time::timeout(MAX_DRAIN_TIME, drain(unread, account)).await.unwrap_or(false)
+    tokio::time::timeout(max_time, drain(unread, account, max_bytes)).await.unwrap_or(false)
 }
 
-async fn drain(mut body: Incoming, account: &BodyAccount) -> bool {
+async fn drain(mut body: Incoming, account: &BodyAccount, max_bytes: u64) -> bool {
     let mut drained = 0;
-    while drained <= MAX_DRAIN_BYTES {
+    while drained <= max_bytes {
         match std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
@@ -174,11 +277,16 @@ async fn drain(mut body: Incoming, account: &BodyAccount) -> bool {
 impl Exchange {
     fn seal(mut self, response: Response<ResponseBody>) -> Response<Sent> {
         self.status = Some(response.status());
-        let mut response = response.map(|body| Sent { body, exchange: self });
+        let multiplexed = self.line.multiplexed();
+        let mut response = response.map(|body| Sent { body, handed_out: false, exchange: self });
         let id = response.body().exchange.id.header().clone();
         let headers = response.headers_mut();
         headers.insert(&X_AMZ_REQUEST_ID, id);
         headers.insert(SERVER, SERVER_NAME.clone());
+        if multiplexed {
+            // A stream ends without ending the connection (RFC 9113, section 8.2.2).
+            headers.remove(CONNECTION);
+        }
         response
     }
 }
@@ -186,6 +294,8 @@ impl Exchange {
 /// A body on its way out; when it is dropped, the exchange is over.
 pub(crate) struct Sent {
     body: ResponseBody,
+    /// A piece is on its way.
+    handed_out: bool,
     exchange: Exchange,
 }
 
@@ -197,9 +307,14 @@ impl Body for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.take_back();
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
-            Some(Ok(frame)) => self.exchange.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64,
+            Some(Ok(frame)) => {
+                self.exchange.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.handed_out = true;
+                self.exchange.line.handed_out();
+            }
             Some(Err(error)) => self.fail(error),
             None => {}
         }
@@ -216,6 +331,12 @@ impl Body for Sent {
 }
 
 impl Sent {
+    fn take_back(&mut self) {
+        if std::mem::take(&mut self.handed_out) {
+            self.exchange.line.asked_again();
+        }
+    }
+
     /// The status is sent already: the log is the only place left to tell.
     fn fail(&mut self, error: &BodyError) {
         let audit = &mut self.exchange.audit;
@@ -226,9 +347,10 @@ impl Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
+        self.take_back();
         self.exchange.complete = self.exchange.bodyless || self.body.is_end_stream();
         if !self.exchange.complete {
-            self.exchange.pulse.cut_off();
+            self.exchange.line.cut_off();
         }
         if let Some(error) = self.body.take_late_error() {
             self.exchange.audit.failed(&error);

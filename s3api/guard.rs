@@ -16,11 +16,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::error::S3Error;
+use crate::exchange::Line;
 use crate::framing::Framing;
 use crate::head::{self, Extent};
+use crate::wire::Wire;
 
 /// Read at once into the guard's own buffer: a head with room to spare.
 const READ_BYTES: usize = 4096;
@@ -67,15 +68,6 @@ impl Pulse {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// The answer is with hyper, or will never be: the next head may pass.
-    pub(crate) fn answered(&self) {
-        self.quiet_since.store(self.now_ms(), Ordering::Relaxed);
-        self.in_flight.store(false, Ordering::Release);
-        if let Some(waker) = self.gate.lock().take() {
-            waker.wake();
-        }
-    }
-
     pub(crate) fn quiet_ms(&self) -> u64 {
         self.now_ms().saturating_sub(self.quiet_since.load(Ordering::Relaxed))
     }
@@ -92,10 +84,6 @@ impl Pulse {
 
     pub(crate) fn blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn cut_off(&self) {
-        self.cut.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn was_cut_off(&self) -> bool {
@@ -117,6 +105,21 @@ impl Pulse {
     fn wait(&self, cx: &Context<'_>) -> bool {
         *self.gate.lock() = Some(cx.waker().clone());
         self.in_flight()
+    }
+}
+
+impl Line for Pulse {
+    /// The answer is with hyper, or will never be: the next head may pass.
+    fn answered(&self) {
+        self.quiet_since.store(self.now_ms(), Ordering::Relaxed);
+        self.in_flight.store(false, Ordering::Release);
+        if let Some(waker) = self.gate.lock().take() {
+            waker.wake();
+        }
+    }
+
+    fn cut_off(&self) {
+        self.cut.store(true, Ordering::Relaxed);
     }
 }
 
@@ -152,8 +155,8 @@ enum Look {
     Refused(S3Error),
 }
 
-pub(crate) struct Guard {
-    socket: TcpStream,
+pub(crate) struct Guard<W> {
+    wire: W,
     pulse: Arc<Pulse>,
     max_head_bytes: usize,
     state: State,
@@ -162,16 +165,19 @@ pub(crate) struct Guard {
     /// The front of `held` that belongs to a checked head.
     approved: usize,
     refused: Option<Refused>,
+    /// TLS holds bytes that the kernel does not take.
+    unflushed: bool,
 }
 
-impl Guard {
-    pub(crate) fn new(socket: TcpStream, max_head_bytes: usize, pulse: Arc<Pulse>) -> Self {
+impl<W: Wire> Guard<W> {
+    pub(crate) fn new(wire: W, max_head_bytes: usize, pulse: Arc<Pulse>) -> Self {
         let state = State::Head { scanned: 0, blank: false };
-        Self { socket, pulse, max_head_bytes, state, held: BytesMut::new(), approved: 0, refused: None }
+        let held = BytesMut::new();
+        Self { wire, pulse, max_head_bytes, state, held, approved: 0, refused: None, unflushed: false }
     }
 
-    pub(crate) fn into_parts(self) -> (TcpStream, Option<Refused>) {
-        (self.socket, self.refused)
+    pub(crate) fn into_parts(self) -> (W, Option<Refused>) {
+        (self.wire, self.refused)
     }
 
     fn look(&self, buffer: &[u8], scanned: usize, blank: bool) -> Look {
@@ -239,7 +245,7 @@ impl Guard {
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut space = [MaybeUninit::uninit(); READ_BYTES];
         let mut buffer = ReadBuf::uninit(&mut space);
-        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
+        ready!(Pin::new(&mut self.wire).poll_read(cx, &mut buffer))?;
         self.held.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
     }
@@ -274,7 +280,7 @@ impl Guard {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<bool>> {
         let start = out.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, out))?;
+        ready!(Pin::new(&mut self.wire).poll_read(cx, out))?;
         let fresh = out.filled().get(start..).unwrap_or_default();
         if fresh.is_empty() {
             return Poll::Ready(Ok(true));
@@ -343,7 +349,7 @@ impl Guard {
             return Poll::Ready(Ok(()));
         }
         let start = out.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, out))?;
+        ready!(Pin::new(&mut self.wire).poll_read(cx, out))?;
         let fresh = out.filled().get(start..).unwrap_or_default();
         match self.count_body(fresh) {
             Ok(taken) => self.keep_rest(out, start + taken),
@@ -367,7 +373,17 @@ impl Guard {
     }
 }
 
-impl AsyncRead for Guard {
+impl<W: Wire> Guard<W> {
+    /// A socket in the clear has nothing to flush, and must not look as if it had been read from.
+    fn flushed(&mut self, pending: bool) {
+        if pending || self.unflushed {
+            self.pulse.blocked.store(pending, Ordering::Relaxed);
+        }
+        self.unflushed = pending;
+    }
+}
+
+impl<W: Wire> AsyncRead for Guard<W> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let guard = self.get_mut();
         if out.remaining() == 0 {
@@ -395,10 +411,10 @@ impl AsyncRead for Guard {
     }
 }
 
-impl AsyncWrite for Guard {
+impl<W: Wire> AsyncWrite for Guard<W> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
-        let result = Pin::new(&mut guard.socket).poll_write(cx, bytes);
+        let result = Pin::new(&mut guard.wire).poll_write(cx, bytes);
         guard.wrote(&result);
         result
     }
@@ -409,17 +425,20 @@ impl AsyncWrite for Guard {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
-        let result = Pin::new(&mut guard.socket).poll_write_vectored(cx, slices);
+        let result = Pin::new(&mut guard.wire).poll_write_vectored(cx, slices);
         guard.wrote(&result);
         result
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.wire.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        let guard = self.get_mut();
+        let result = Pin::new(&mut guard.wire).poll_flush(cx);
+        guard.flushed(result.is_pending());
+        result
     }
 
     /// The connection ends the stream itself, since it may have something to add.

@@ -247,12 +247,12 @@ fn trim(mut value: &[u8]) -> &[u8] {
 }
 
 /// A name or address with or without a port; never user information.
-fn is_host_value(value: &[u8]) -> bool {
+pub(crate) fn is_host_value(value: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%:[]!$&'()*+;=".contains(byte);
     !value.is_empty() && value.len() <= 300 && value.iter().all(plain)
 }
 
-fn bad(message: &'static str) -> S3Error {
+pub(crate) fn bad(message: &'static str) -> S3Error {
     S3Error::new(Code::BadRequest, message)
 }
 

@@ -1,5 +1,8 @@
 //! What the face is told when it is made. Nothing here reads a file, a clock or the environment.
 
+use crate::cors::CorsRule;
+use crate::proxies::Proxies;
+use crate::rates::{Rate, RateLimits};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::fmt;
@@ -57,6 +60,8 @@ pub struct Credential {
     pub access_key_id: String,
     pub secret: Secret,
     pub rights: Rights,
+    /// Its own, instead of the one for all credentials.
+    pub rate: Option<Rate>,
     pub bucket: Arc<Bucket>,
 }
 
@@ -66,6 +71,9 @@ pub struct Bucket {
     pub id: BucketId,
     pub created: Timestamp,
     pub anonymous: Anonymous,
+    /// Anonymous rights end where keys begin with none of these; empty: they hold for all keys.
+    pub anonymous_prefixes: Vec<String>,
+    pub cors: Vec<CorsRule>,
 }
 
 /// The options in force. Each connection and each request takes them as they are when it begins, and
@@ -114,6 +122,8 @@ pub struct Options {
     pub max_connections: usize,
     /// Above it: 503 SlowDown.
     pub max_requests_in_flight: usize,
+    pub rates: RateLimits,
+    pub proxies: Proxies,
     /// For bodies under way, of all requests together: above it 503 SlowDown, after a moment.
     pub max_buffer_bytes: usize,
     /// How long requests in flight may still run after the order to stop.

@@ -3,7 +3,7 @@
 use http::{Request, Response};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,10 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::audit::Audit;
 use crate::limits::{Limits, MAX_TURNED_AWAY};
+use crate::observer::Entry;
 use crate::places::{Place, Places};
-use crate::{LiveOptions, RequestBody, RequestId, ResponseBody, connection};
+use crate::rates::{Crowd, Purses, Toll};
+use crate::{Edge, LiveOptions, RequestBody, RequestId, ResponseBody, connection};
 
 /// What answers requests. A future that is dropped belongs to a client that went away.
 pub trait Handler: Send + Sync + 'static {
@@ -31,13 +33,17 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Answered {
     pub response: Response<ResponseBody>,
     pub audit: Audit,
+    /// Whose purse the bytes are paid from, beside the address's.
+    pub toll: Option<Toll>,
 }
 
 /// What the connections share.
 pub(crate) struct Shared<H> {
     pub(crate) handler: Arc<H>,
     pub(crate) options: LiveOptions,
+    pub(crate) edge: Arc<Edge>,
     pub(crate) in_flight: Places,
+    pub(crate) addresses: Arc<Purses<IpAddr>>,
     pub(crate) stop: Notify,
     stopping: AtomicBool,
 }
@@ -59,12 +65,15 @@ pub async fn serve<H: Handler>(
     handler: Arc<H>,
     listener: TcpListener,
     options: LiveOptions,
+    edge: Edge,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let shared = Arc::new(Shared {
         handler,
         options,
+        edge: Arc::new(edge),
         in_flight: Places::default(),
+        addresses: Arc::default(),
         stop: Notify::new(),
         stopping: AtomicBool::new(false),
     });
@@ -93,6 +102,7 @@ pub async fn serve<H: Handler>(
 struct Doors {
     places: Places,
     turned_away: Places,
+    crowd: Crowd,
 }
 
 impl Doors {
@@ -107,13 +117,37 @@ impl Doors {
         let _ = socket.set_nodelay(true);
         let options = shared.options.current();
         let limits = Limits::from(&*options);
-        if let Some(place) = self.places.take(options.max_connections) {
+        // Behind a proxy there are many: it limits them itself.
+        let limit = options.rates.connections_per_address.filter(|_| !options.proxies.trusts(peer.ip()));
+        if let Some(member) = self.crowd.join(peer.ip(), limit)
+            && let Some(place) = self.places.take(options.max_connections)
+        {
             let shared = shared.clone();
-            let run = async move { connection::run(socket, peer, limits, shared).await };
+            shared.edge.observer.connection(Entry::Admitted);
+            let run = async move {
+                let _end = (Departure(shared.edge.clone()), member);
+                connection::run(socket, peer, limits, shared).await;
+            };
             connections.spawn(holding(place, run));
-        } else if let Some(place) = self.turned_away.take(MAX_TURNED_AWAY) {
-            connections.spawn(holding(place, connection::turn_away(socket, peer, limits)));
+            return;
         }
+        shared.edge.observer.connection(Entry::TurnedAway);
+        // Behind TLS an answer would cost a handshake: the end of the connection says it.
+        if shared.edge.tls.is_none()
+            && let Some(place) = self.turned_away.take(MAX_TURNED_AWAY)
+        {
+            let edge = shared.edge.clone();
+            connections.spawn(holding(place, connection::turn_away(socket, peer, limits, edge)));
+        }
+    }
+}
+
+/// Tells of a connection's end, also where it was aborted.
+struct Departure(Arc<Edge>);
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        self.0.observer.connection_ended();
     }
 }
 

@@ -9,6 +9,9 @@ scripts/deps.sh
 want mkfs.ext4 e2fsprogs
 want losetup mount
 want curl curl
+want openssl openssl
+want nginx nginx-light
+want caddy caddy
 want fusermount3 fuse3
 want rsync rsync
 want git git

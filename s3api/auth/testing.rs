@@ -6,6 +6,7 @@ use super::chunked::ChunkSigning;
 use super::keys::SigningKeys;
 use super::scope::Scope;
 use crate::options::{Anonymous, Bucket, Credential, Options, Rights, Secret};
+use crate::{Proxies, RateLimits};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +23,14 @@ pub fn credential() -> Credential {
         id: BucketId(1),
         created: Timestamp(0),
         anonymous: Anonymous::default(),
+        anonymous_prefixes: Vec::new(),
+        cors: Vec::new(),
     };
     Credential {
         access_key_id: ACCESS_KEY.into(),
         secret: Secret::new(SECRET.into()),
         rights: Rights::ALL,
+        rate: None,
         bucket: Arc::new(bucket),
     }
 }
@@ -46,6 +50,8 @@ pub fn options() -> Options {
         min_body_bytes_per_second: 1,
         max_connections: 1,
         max_requests_in_flight: 1,
+        rates: RateLimits::default(),
+        proxies: Proxies::default(),
         max_buffer_bytes: 64 << 20,
         shutdown_grace: Duration::from_secs(1),
         clock: || NOW,

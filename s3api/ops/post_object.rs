@@ -10,9 +10,12 @@ use crate::body::{self, BodySource};
 use crate::buffers::Buffers;
 use crate::error::{Code, Result, S3Error};
 use crate::form::{self, File, Form, Pieces};
+use crate::rates::{Purses, Toll};
 use crate::router::Target;
 use crate::xml::Writer;
-use crate::{Audit, Bucket, Options, RequestBody, ResponseBody, headers, percent, router};
+use crate::{
+    Audit, Bucket, Credential, Options, RequestBody, ResponseBody, anonymous, headers, percent, router,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use std::sync::Arc;
@@ -24,12 +27,18 @@ pub struct Post<'a> {
     pub options: &'a Options,
     pub buffers: &'a Buffers,
     pub keys: &'a SigningKeys,
+    pub(crate) purses: &'a Arc<Purses<String>>,
     pub target: &'a Target,
     pub headers: &'a HeaderMap,
     pub now: Timestamp,
 }
 
-pub async fn post_object(post: &Post<'_>, body: RequestBody, audit: &mut Audit) -> Reply {
+pub async fn post_object(
+    post: &Post<'_>,
+    body: RequestBody,
+    audit: &mut Audit,
+    toll: &mut Option<Toll>,
+) -> Reply {
     let content_type = post.headers.get(header::CONTENT_TYPE).map(headers::text).unwrap_or_default();
     let boundary = form::boundary(&content_type)?;
     let (source, _) = body::open_manifest(post.headers, None, body, body_limits(post.options))?;
@@ -38,6 +47,16 @@ pub async fn post_object(post: &Post<'_>, body: RequestBody, audit: &mut Audit) 
     audit.key = Some(key_text.to_owned());
     let allowed = authorise(post, &fields, audit)?;
     let key = Key::new(key_text).map_err(|error| router::name_error(&error))?;
+    match &allowed.credential {
+        Some(credential) => {
+            let rate = credential.rate.unwrap_or(post.options.rates.credential);
+            *toll = Some(Toll::take(post.purses, &credential.access_key_id, rate)?);
+        }
+        None if !anonymous::open_to_all(&allowed.bucket, key.as_str()) => {
+            return Err(S3Error::access_denied());
+        }
+        None => {}
+    }
     let object = object_headers(&fields)?;
     let promised = promised(&fields)?;
     let bucket = &allowed.bucket;
@@ -65,6 +84,7 @@ fn field<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
 
 struct Allowed {
     bucket: Arc<Bucket>,
+    credential: Option<Credential>,
     /// What the policy says of the file's size.
     length: Option<(u64, u64)>,
 }
@@ -74,7 +94,7 @@ fn authorise(post: &Post<'_>, fields: &[(String, String)], audit: &mut Audit) ->
     if auth::form_is_anonymous(fields) {
         let bucket = post.options.buckets.get(name).filter(|bucket| bucket.anonymous.write);
         let bucket = bucket.ok_or_else(S3Error::access_denied)?.clone();
-        return Ok(Allowed { bucket, length: None });
+        return Ok(Allowed { bucket, credential: None, length: None });
     }
     let signed = auth::authenticate_form(fields, name, post.options, post.keys, post.now)?;
     audit.access_key_id = Some(signed.credential.access_key_id.clone());
@@ -82,7 +102,8 @@ fn authorise(post: &Post<'_>, fields: &[(String, String)], audit: &mut Audit) ->
     if credential.bucket.name.as_str() != name || !credential.rights.write {
         return Err(S3Error::access_denied());
     }
-    Ok(Allowed { bucket: credential.bucket, length: signed.length_range })
+    let bucket = Arc::clone(&credential.bucket);
+    Ok(Allowed { bucket, credential: Some(credential), length: signed.length_range })
 }
 
 /// Fields under the names of headers mean what the headers mean.

@@ -66,7 +66,8 @@ fn world() -> World {
     options.multipart_expiry = Duration::from_secs(3600);
     let store = Store::open_dir(options).unwrap();
     let id = store.bucket(&name).unwrap();
-    let bucket = Arc::new(Bucket { name, id, created: Timestamp(0), anonymous: Anonymous::default() });
+    let (anonymous, anonymous_prefixes, cors) = (Anonymous::default(), Vec::new(), Vec::new());
+    let bucket = Arc::new(Bucket { name, id, created: Timestamp(0), anonymous, anonymous_prefixes, cors });
     World { store, bucket, options: testing::options(), buffers: Buffers::new(1 << 20), _dir: dir }
 }
 
@@ -452,12 +453,13 @@ async fn post(world: &World, anonymous: Anonymous, fields: &[(&str, &str)], file
         options: &options,
         buffers: &world.buffers,
         keys: &crate::auth::SigningKeys::default(),
+        purses: &std::sync::Arc::default(),
         target: &router::target("/own", None, None).unwrap(),
         headers: &headers,
         now: testing::NOW,
     };
     let mut audit = crate::Audit::default();
-    match super::post_object::post_object(&form, RequestBody::from_bytes(body), &mut audit).await {
+    match super::post_object::post_object(&form, RequestBody::from_bytes(body), &mut audit, &mut None).await {
         Ok(response) => answered(response, None).await,
         Err(error) => answered(Response::new(ResponseBody::Empty), Some(error.code.name())).await,
     }

@@ -12,17 +12,23 @@ use crossbeam::channel::{Receiver, Sender};
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 use types::{BucketId, Key, Version};
 
 use crate::engine::{Batch, Engine, EngineError, Table};
 use crate::error::MetaError;
+use crate::event::{Cause, Outbox};
+use crate::figures::BatchReport;
 use crate::ledger::{Account, Delta, Ledger, Reservation};
 use crate::sequence::Sequence;
 
 /// A batch is closed when it holds this much: its sync is then a small part of its cost.
 const MAX_GROUP_COMMITS: usize = 512;
 const MAX_GROUP_BYTES: usize = 4 << 20;
+/// Events that wait to be told, of all receivers: some 30 MB. A receiver that is away for longer
+/// misses what comes after.
+pub const MAX_EVENTS: i64 = 100_000;
 
 /// A name that changed, in commit order. `None`: nothing is there any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +52,8 @@ pub trait Listener: Send + Sync {
     fn cleanup_queued(&self) {}
     /// There is work on the copies of blobs.
     fn copies_queued(&self) {}
+    /// A batch is settled, well or not.
+    fn batch_settled(&self, _report: &BatchReport<'_>) {}
 }
 
 /// How a commit stands to the others.
@@ -60,6 +68,8 @@ pub enum Order {
 /// A commit's work on the committer's thread, and its acknowledgement after the sync.
 pub(crate) trait Pending: Send {
     fn order(&self) -> Order;
+    /// When it was handed in.
+    fn since(&self) -> Instant;
     /// Decides; `false` rolls back.
     fn decide(&mut self, txn: &mut Txn<'_>) -> bool;
     /// The fate of the batch that it was in.
@@ -76,8 +86,17 @@ pub(crate) struct Committer {
     pub ledger: Arc<Ledger>,
     pub sequence: Arc<Sequence>,
     pub listeners: Arc<parking_lot::RwLock<Vec<Arc<dyn Listener>>>>,
+    pub events: Arc<Events>,
     pub inbox: Receiver<Message>,
     pub fenced: Arc<AtomicBool>,
+}
+
+/// What is to be told outside.
+#[derive(Default)]
+pub(crate) struct Events {
+    pub outbox: parking_lot::RwLock<Option<Arc<dyn Outbox>>>,
+    /// How many wait.
+    pub waiting: AtomicI64,
 }
 
 /// What the batch in the making holds.
@@ -89,6 +108,8 @@ struct Group {
     changes: Vec<Change>,
     cleanup_queued: bool,
     copies_queued: bool,
+    /// More, or fewer, that wait to be told.
+    events: i64,
     bytes: usize,
     waiting: Vec<Box<dyn Pending>>,
 }
@@ -132,15 +153,28 @@ impl Committer {
     }
 
     fn write(&self, group: &mut Group) {
-        let Group { writes, delete_ranges, charges, changes, cleanup_queued, copies_queued, waiting, .. } =
-            std::mem::take(group);
+        let Group {
+            writes,
+            delete_ranges,
+            charges,
+            changes,
+            cleanup_queued,
+            copies_queued,
+            events,
+            bytes,
+            waiting,
+        } = std::mem::take(group);
+        let begun = Instant::now();
         let outcome = if writes.is_empty() && delete_ranges.is_empty() {
             Ok(())
         } else {
             self.write_batch(writes, delete_ranges, &charges)
         };
         match &outcome {
-            Ok(()) => self.tell(&changes, cleanup_queued, copies_queued),
+            Ok(()) => {
+                self.tell(&changes, cleanup_queued, copies_queued);
+                self.ring(events);
+            }
             Err(error) => {
                 // Once is enough: what follows the first failure says nothing new.
                 if *error != EngineError::Fenced {
@@ -151,8 +185,22 @@ impl Committer {
                 }
             }
         }
+        self.report(&waiting, bytes, begun, outcome.is_err());
         for pending in waiting {
             pending.acknowledge(outcome.clone());
+        }
+    }
+
+    fn report(&self, waiting: &[Box<dyn Pending>], bytes: usize, begun: Instant, failed: bool) {
+        if waiting.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let waits: Vec<Duration> =
+            waiting.iter().map(|pending| now.duration_since(pending.since())).collect();
+        let report = BatchReport { waits: &waits, bytes, write: now.duration_since(begun), failed };
+        for listener in self.listeners.read().iter() {
+            listener.batch_settled(&report);
         }
     }
 
@@ -179,6 +227,15 @@ impl Committer {
             self.sequence.set_ceiling(ceiling);
         }
         Ok(())
+    }
+
+    fn ring(&self, events: i64) {
+        self.events.waiting.fetch_add(events, Ordering::Relaxed);
+        if events > 0
+            && let Some(outbox) = &*self.events.outbox.read()
+        {
+            outbox.queued();
+        }
     }
 
     fn write_or_fence(&self, batch: Batch) -> Result<(), EngineError> {
@@ -216,6 +273,8 @@ pub struct Txn<'a> {
     changes_before: usize,
     ranges_before: usize,
     bytes_before: usize,
+    events_before: i64,
+    pub(crate) cause: Cause,
     origin: Origin,
     finished: bool,
 }
@@ -229,6 +288,8 @@ impl<'a> Txn<'a> {
             changes_before: group.changes.len(),
             ranges_before: group.delete_ranges.len(),
             bytes_before: group.bytes,
+            events_before: group.events,
+            cause: Cause::default(),
             group,
             origin: Origin::default(),
             finished: false,
@@ -294,6 +355,18 @@ impl<'a> Txn<'a> {
         self.group.changes.push(Change { bucket, key: key.clone(), version, origin: self.origin });
     }
 
+    pub(crate) fn outbox(&self) -> Option<Arc<dyn Outbox>> {
+        self.committer.events.outbox.read().clone()
+    }
+
+    pub(crate) fn event_fits(&self) -> bool {
+        self.committer.events.waiting.load(Ordering::Relaxed) + self.group.events < MAX_EVENTS
+    }
+
+    pub(crate) fn count_event(&mut self, change: i64) {
+        self.group.events += change;
+    }
+
     pub(crate) fn wake_cleanup(&mut self) {
         self.group.cleanup_queued = true;
     }
@@ -339,12 +412,14 @@ impl Drop for Txn<'_> {
         self.group.changes.truncate(self.changes_before);
         self.group.delete_ranges.truncate(self.ranges_before);
         self.group.bytes = self.bytes_before;
+        self.group.events = self.events_before;
     }
 }
 
 /// A closure and its answer as a [`Pending`].
 pub(crate) struct Work<T, E, F, R> {
     order: Order,
+    since: Instant,
     decide: Option<F>,
     decided: Option<Result<T, E>>,
     reply: R,
@@ -352,7 +427,7 @@ pub(crate) struct Work<T, E, F, R> {
 
 impl<T, E, F, R> Work<T, E, F, R> {
     pub fn new(order: Order, decide: F, reply: R) -> Self {
-        Self { order, decide: Some(decide), decided: None, reply }
+        Self { order, since: Instant::now(), decide: Some(decide), decided: None, reply }
     }
 }
 
@@ -365,6 +440,10 @@ where
 {
     fn order(&self) -> Order {
         self.order
+    }
+
+    fn since(&self) -> Instant {
+        self.since
     }
 
     fn decide(&mut self, txn: &mut Txn<'_>) -> bool {

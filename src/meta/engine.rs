@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::figures::EngineFigures;
+
 /// The tables, each a key space of its own in byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Table {
@@ -17,10 +19,11 @@ pub enum Table {
     Intents,
     Tasks,
     Ledger,
+    Events,
 }
 
 impl Table {
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 10] = [
         Self::System,
         Self::Objects,
         Self::Blobs,
@@ -30,6 +33,7 @@ impl Table {
         Self::Intents,
         Self::Tasks,
         Self::Ledger,
+        Self::Events,
     ];
 
     pub fn name(self) -> &'static str {
@@ -43,6 +47,7 @@ impl Table {
             Self::Intents => "intents",
             Self::Tasks => "tasks",
             Self::Ledger => "ledger",
+            Self::Events => "events",
         }
     }
 }
@@ -90,6 +95,11 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Writes what is in memory to tables, so that the next start has nothing to replay.
     fn flush(&self) -> Result<(), EngineError>;
+
+    /// May read a directory: not for threads that serve sockets.
+    fn figures(&self) -> EngineFigures {
+        EngineFigures::default()
+    }
 }
 
 pub trait Cursor {

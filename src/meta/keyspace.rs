@@ -3,6 +3,7 @@
 use types::{BlobId, BucketId, Key, UploadId};
 
 use crate::codec::{DecodeError, Decoded};
+use crate::event::HookId;
 use crate::task::TaskKind;
 
 pub fn object(bucket: BucketId, key: &[u8]) -> Vec<u8> {
@@ -91,6 +92,21 @@ pub fn split_part(key: &[u8]) -> Decoded<(u64, u16)> {
     let bytes: [u8; 10] = key.try_into().map_err(|_| DecodeError("bad part key"))?;
     let [a, b, c, d, e, f, g, h, i, j] = bytes;
     Ok((u64::from_be_bytes([a, b, c, d, e, f, g, h]), u16::from_be_bytes([i, j])))
+}
+
+/// Receiver, then the order of the commits.
+pub fn event(hook: HookId, sequence: u64) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let (first, last) = bytes.split_at_mut(8);
+    first.copy_from_slice(&hook.0.to_be_bytes());
+    last.copy_from_slice(&sequence.to_be_bytes());
+    bytes
+}
+
+pub fn split_event(key: &[u8]) -> Decoded<(HookId, u64)> {
+    let bytes: [u8; 16] = key.try_into().map_err(|_| DecodeError("bad event key"))?;
+    let both = u128::from_be_bytes(bytes);
+    Ok((HookId((both >> 64) as u64), both as u64))
 }
 
 pub fn task(kind: TaskKind, due_ms: u64, sequence: u64) -> [u8; 17] {

@@ -13,6 +13,8 @@ mod commit;
 mod copies;
 pub mod engine;
 mod error;
+pub mod event;
+mod figures;
 pub mod keyspace;
 pub mod ledger;
 mod list;
@@ -28,9 +30,11 @@ mod usage;
 
 pub use blob::{BlobPart, BlobRecord, CHUNK_BYTES, Content, Forgotten, NewBlob, decode_inline};
 pub use browse::Child;
-pub use commit::{Change, Listener, Order, Origin, Txn};
+pub use commit::{Change, Listener, MAX_EVENTS, Order, Origin, Txn};
 pub use engine::{Engine, EngineError, Table};
 pub use error::MetaError;
+pub use event::{Cause, Event, HookId, Outbox};
+pub use figures::{BatchReport, EngineFigures, TableFigures};
 pub use ledger::{Account, Counters, Delta, Ledger, QuotaExceeded, Reservation};
 pub use list::{Item, Page, Start, UploadsQuery};
 pub use object::{Draft, ObjectRecord};
@@ -97,6 +101,7 @@ pub struct Meta {
     ledger: Arc<Ledger>,
     sequence: Arc<Sequence>,
     listeners: Arc<RwLock<Vec<Arc<dyn Listener>>>>,
+    events: Arc<commit::Events>,
     inbox: Inbox,
     fenced: Arc<AtomicBool>,
     committer: Mutex<Option<JoinHandle<()>>>,
@@ -130,6 +135,8 @@ impl Meta {
             }
             Ok(true)
         })?;
+        let events = Arc::new(commit::Events::default());
+        events.waiting.store(count_events(&*engine)?, Ordering::Relaxed);
         let (sender, inbox) = crossbeam::channel::unbounded();
         let fenced = Arc::new(AtomicBool::new(false));
         let committer = Committer {
@@ -137,6 +144,7 @@ impl Meta {
             ledger: Arc::clone(&ledger),
             sequence: Arc::clone(&sequence),
             listeners: Arc::clone(&listeners),
+            events: Arc::clone(&events),
             inbox,
             fenced: Arc::clone(&fenced),
         };
@@ -149,6 +157,7 @@ impl Meta {
             ledger,
             sequence,
             listeners,
+            events,
             inbox: Inbox(sender),
             fenced,
             committer: Mutex::new(Some(thread)),
@@ -186,6 +195,43 @@ impl Meta {
 
     pub fn listen(&self, listener: Arc<dyn Listener>) {
         self.listeners.write().push(listener);
+    }
+
+    /// From now on.
+    pub fn set_outbox(&self, outbox: Option<Arc<dyn Outbox>>) {
+        *self.events.outbox.write() = outbox;
+    }
+
+    /// Events that wait to be told, of all receivers.
+    pub fn waiting_events(&self) -> u64 {
+        u64::try_from(self.events.waiting.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// The oldest events of a receiver.
+    pub fn events(&self, hook: HookId, max: usize) -> Result<Vec<(u64, Event)>, MetaError> {
+        let (from, to) = (keyspace::event(hook, 0), keyspace::event(hook, u64::MAX));
+        let mut found = Vec::new();
+        list::walk(&*self.engine, Table::Events, &from, Some(&to), |key, value| {
+            let bad = MetaError::damaged(Table::Events);
+            let (_, sequence) = keyspace::split_event(key).map_err(&bad)?;
+            found.push((sequence, Event::decode(value).map_err(&bad)?));
+            Ok(found.len() < max)
+        })?;
+        Ok(found)
+    }
+
+    /// Receivers that have not been told everything, each with how much it is.
+    pub fn event_queues(&self) -> Result<Vec<(HookId, u64)>, MetaError> {
+        let mut queues: Vec<(HookId, u64)> = Vec::new();
+        self.walk(Table::Events, |key, _| {
+            let (hook, _) = keyspace::split_event(key).map_err(MetaError::damaged(Table::Events))?;
+            match queues.last_mut() {
+                Some((last, count)) if *last == hook => *count += 1,
+                _ => queues.push((hook, 1)),
+            }
+            Ok(())
+        })?;
+        Ok(queues)
     }
 
     pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
@@ -399,6 +445,21 @@ impl Meta {
         self.meter.read(backend, month)
     }
 
+    /// How many tasks of a kind there are, counted up to `max`.
+    pub fn count_tasks(&self, kind: TaskKind, max: usize) -> Result<usize, MetaError> {
+        let mut count = 0;
+        let to = [kind as u8 + 1];
+        list::walk(&*self.engine, Table::Tasks, &[kind as u8], Some(&to), |_, _| {
+            count += 1;
+            Ok(count < max)
+        })?;
+        Ok(count)
+    }
+
+    pub fn figures(&self) -> EngineFigures {
+        self.engine.figures()
+    }
+
     /// Uploads that began, or finished, at or before `until`.
     pub fn expiring(
         &self,
@@ -497,6 +558,15 @@ fn open_sequence(engine: &dyn Engine) -> Result<Sequence, MetaError> {
     engine.write(engine::Batch { writes: vec![Sequence::record(ceiling)], delete_ranges: Vec::new() })?;
     sequence.set_ceiling(ceiling);
     Ok(sequence)
+}
+
+fn count_events(engine: &dyn Engine) -> Result<i64, MetaError> {
+    let mut count = 0;
+    list::walk(engine, Table::Events, &[], None, |_, _| {
+        count += 1;
+        Ok(true)
+    })?;
+    Ok(count)
 }
 
 fn decode_object(value: Option<Vec<u8>>) -> Result<Option<ObjectRecord>, MetaError> {

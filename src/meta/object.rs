@@ -117,6 +117,7 @@ impl Txn<'_> {
         let record = ObjectRecord::of(draft, version);
         self.charge(Account::Bucket(bucket), Delta::object(record.size));
         self.put(Table::Objects, keyspace::object(bucket, key.as_bytes()), record.encode());
+        self.tell_created(bucket, key, record.size, &record.etag)?;
         self.publish(bucket, key, Some(record.version));
         Ok(record)
     }
@@ -133,6 +134,7 @@ impl Txn<'_> {
         if let Some(current) = &current {
             self.displace(bucket, current)?;
             self.delete(Table::Objects, keyspace::object(bucket, key.as_bytes()));
+            self.tell_removed(bucket, key)?;
             self.publish(bucket, key, None);
         }
         Ok(current)

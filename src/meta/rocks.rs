@@ -2,11 +2,12 @@
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, ErrorKind,
-    Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
+    Options, ReadOptions, ReadTier, WriteBatch, WriteOptions, properties,
 };
 use std::path::Path;
 
 use crate::engine::{Batch, Cursor, Engine, EngineError, Table};
+use crate::figures::{EngineFigures, TableFigures};
 
 /// Replaying the log costs about 2 s for 60 MB of small records: this bounds a start after a crash.
 const MAX_WAL_BYTES: u64 = 48 << 20;
@@ -41,6 +42,26 @@ impl Rocks {
 
     fn family(&self, table: Table) -> &rocksdb::ColumnFamily {
         self.db.cf_handle(table.name()).expect("every table was opened")
+    }
+
+    fn property(&self, table: Table, name: &properties::PropName) -> u64 {
+        self.db.property_int_value_cf(self.family(table), name).ok().flatten().unwrap_or_default()
+    }
+
+    fn table_figures(&self, table: Table) -> TableFigures {
+        TableFigures {
+            name: table.name(),
+            keys: self.property(table, properties::ESTIMATE_NUM_KEYS),
+            memtable_bytes: self.property(table, properties::CUR_SIZE_ALL_MEM_TABLES),
+            files_bytes: self.property(table, properties::TOTAL_SST_FILES_SIZE),
+            pending_compaction_bytes: self.property(table, properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+        }
+    }
+
+    fn log_bytes(&self) -> u64 {
+        let entries = std::fs::read_dir(self.db.path()).into_iter().flatten().flatten();
+        let logs = entries.filter(|entry| entry.path().extension().is_some_and(|ext| ext == "log"));
+        logs.filter_map(|entry| entry.metadata().ok()).map(|about| about.len()).sum()
     }
 }
 
@@ -128,6 +149,21 @@ impl Engine for Rocks {
             self.db.flush_cf(self.family(table)).map_err(engine_error)?;
         }
         Ok(())
+    }
+
+    fn figures(&self) -> EngineFigures {
+        // These are the database's, whichever table is asked.
+        let whole = |name| self.property(Table::System, name);
+        EngineFigures {
+            block_cache_bytes: whole(properties::BLOCK_CACHE_USAGE),
+            block_cache_capacity_bytes: whole(properties::BLOCK_CACHE_CAPACITY),
+            log_bytes: self.log_bytes(),
+            running_compactions: whole(properties::NUM_RUNNING_COMPACTIONS),
+            running_flushes: whole(properties::NUM_RUNNING_FLUSHES),
+            background_errors: whole(properties::BACKGROUND_ERRORS),
+            write_stopped: whole(properties::IS_WRITE_STOPPED) != 0,
+            tables: Table::ALL.iter().map(|table| self.table_figures(*table)).collect(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use types::{BucketId, Key};
 use crate::commit::Txn;
 use crate::engine::Table;
 use crate::error::MetaError;
+use crate::event::Cause;
 use crate::keyspace;
 use crate::list::{self, Start, Step};
 use crate::object::ObjectRecord;
@@ -43,6 +44,7 @@ impl Txn<'_> {
         }
         self.delete(Table::Objects, keyspace::object(bucket, from.as_bytes()));
         self.put(Table::Objects, keyspace::object(bucket, to.as_bytes()), record.encode());
+        self.tell_moved(bucket, from, to, &record)?;
         self.publish(bucket, from, None);
         self.publish(bucket, to, Some(record.version));
         Ok(true)
@@ -55,6 +57,8 @@ impl Txn<'_> {
         };
         for (key, record) in [(one, b), (other, a)] {
             self.put(Table::Objects, keyspace::object(bucket, key.as_bytes()), record.encode());
+            self.written_by(Cause::Copy);
+            self.tell_created(bucket, key, record.size, &record.etag)?;
             self.publish(bucket, key, Some(record.version));
         }
         Ok(true)
@@ -93,6 +97,7 @@ impl Txn<'_> {
         for ((old, value), new) in found.into_iter().zip(&moved) {
             let record = ObjectRecord::decode(&value).map_err(MetaError::damaged(Table::Objects))?;
             self.put(Table::Objects, keyspace::object(bucket, new.as_bytes()), value);
+            self.tell_moved(bucket, &old, new, &record)?;
             self.publish(bucket, &old, None);
             self.publish(bucket, new, Some(record.version));
         }

@@ -4,18 +4,25 @@
 //! right; all mistakes are reported at once. Keys of features that this version does not have are
 //! known, and refused: a node never ignores what its owner asked for.
 
+mod admin;
 mod backends;
 mod buckets;
 pub mod changes;
+mod cors;
 mod difference;
 mod expand;
 mod keys;
 mod mounts;
 mod problem;
+mod rates;
 mod reader;
 mod s3;
 mod secret;
+mod telemetry;
+pub mod tls;
+mod webhooks;
 
+pub use admin::Admin;
 pub use backends::{Backend, Kind, Monthly, Provider};
 pub use buckets::{Bucket, Credential, Origin, check_access_key_id};
 pub use changes::Change;
@@ -25,6 +32,8 @@ pub use mounts::{DEFAULT_DIR_MODE, DEFAULT_FILE_MODE, Mount, check_mode, check_p
 pub use problem::Problem;
 pub use s3::{S3, parse_listen};
 pub use secret::judge as check_secret;
+pub use telemetry::Telemetry;
+pub use webhooks::Webhook;
 
 use problem::Problems;
 use reader::{Reader, Section};
@@ -48,6 +57,9 @@ pub struct Config {
     pub backends: Vec<Backend>,
     pub mounts: Vec<Mount>,
     pub log: Log,
+    pub admin: Admin,
+    pub telemetry: Telemetry,
+    pub webhooks: Vec<Webhook>,
     /// The file's own words, to be compared with those of another.
     pub settings: Settings,
 }
@@ -62,6 +74,13 @@ impl Config {
         self.s3.max_buffer_bytes = running.s3.max_buffer_bytes;
         self.mounts.clone_from(&running.mounts);
         self.log.format = running.log.format;
+        self.log.audit_file.clone_from(&running.log.audit_file);
+        self.admin.clone_from(&running.admin);
+        self.telemetry.clone_from(&running.telemetry);
+        // A listener speaks TLS or not, for as long as it is there.
+        if self.s3.tls.is_some() != running.s3.tls.is_some() {
+            self.s3.tls.clone_from(&running.s3.tls);
+        }
     }
 }
 
@@ -75,6 +94,8 @@ pub enum Durability {
 pub struct Log {
     pub format: Option<LogFormat>,
     pub level: Option<String>,
+    /// Audit lines go here instead of to standard error.
+    pub audit_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -172,20 +193,23 @@ fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
 
 fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Config {
     let s3 = reader.table(top, "s3", "[s3]", keys::S3);
-    later(reader, top);
     let data_dir = data_dir(reader, top);
     let backends = backends::read(reader, top, &data_dir);
     let buckets = buckets::read(reader, top);
+    let names: Vec<_> = buckets.iter().map(|bucket| bucket.name.clone()).collect();
     let mounts = mounts::read(reader, top, &buckets);
     Config {
         file: file.to_owned(),
         data_dir,
         durability: durability(reader, top),
         s3: s3.map(|section| s3::read(reader, &section)).unwrap_or_default(),
+        webhooks: webhooks::read(reader, top, &names),
+        telemetry: telemetry::read(reader, top),
         buckets,
         backends,
         mounts,
         log: log(reader, top),
+        admin: admin::read(reader, top),
         settings: Settings::default(),
     }
 }
@@ -216,18 +240,8 @@ fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Log {
         _ => LogFormat::Json,
     });
     let level = reader.word(&section, "level", &["error", "warn", "info", "debug", "trace"]);
-    Log { format, level }
-}
-
-/// Tables of features that this version does not have.
-fn later<'a>(reader: &mut Reader<'a>, top: &Section<'a>) {
-    let Some(admin) = reader.table(top, "admin", "[admin]", keys::ADMIN) else {
-        return;
-    };
-    if admin.has("listen") {
-        let message = "the admin listener is not supported in this version";
-        reader.problems.error(&admin.span_of("listen"), message);
-    }
+    let audit_file = reader.text(&section, "audit_file").map(|at| reader.dir.join(at.value));
+    Log { format, level, audit_file }
 }
 
 #[cfg(test)]

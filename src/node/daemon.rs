@@ -5,18 +5,21 @@
 //! that come early wait in its queue until the store is open.
 
 use crate::admin::Admin;
+use crate::audit_file::AuditFile;
 use crate::command::serve::ServeArgs;
 use crate::config::{Change, Config, LogFormat, S3, changes};
 use crate::jobs::Jobs;
 use crate::mounts::Mounts;
 use crate::node::Node;
+use crate::observe::{Health, Metrics, Monitoring, Traces, Watcher};
 use crate::reload::Control;
 use crate::telemetry::Log;
+use crate::webhooks::Webhooks;
 use crate::workers::Workers;
 use crate::{config_file, first_run, hints, options, process, telemetry};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use s3api::LiveOptions;
+use s3api::{Edge, LiveOptions, Tls};
 use std::fs::DirBuilder;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -46,33 +49,41 @@ pub fn serve(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> 
 async fn run(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> {
     // Before anything else: a signal during the start is an order too.
     let stop = stop_on_signal()?;
-    let reload = signal(SignalKind::hangup())?;
-    let prepared = prepare(args)?;
+    let (reload, reopen) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+    let mut prepared = prepare(args)?;
+    let metrics = Arc::new(Metrics::new());
+    let health = Arc::new(Health::new(stop.clone()));
+    let monitoring = Monitoring::start(prepared.monitor.take(), &health, &metrics)?;
     let config = &prepared.config;
     let (log, store) = match start(config, format).await {
         Ok(started) => started,
         Err(error) => return Err(prepared.undo(error)),
     };
-    let node = Arc::new(prepared.assemble(args, log, store)?);
+    let node = Arc::new(prepared.assemble(args, log, store, metrics).await?);
+    health.started(&node);
     if let Err(error) = mount(&node).await {
         return Err(prepared.undo(error));
     }
     tokio::spawn(reload_on_signal(Arc::clone(&node), reload));
+    tokio::spawn(reopen_on_signal(node.log.clone(), reopen));
     let face = Arc::new(s3api::Face::new(node.store.clone(), node.face.clone()));
     let workers = Workers::start(&node);
     let admin = start_admin(&node);
-    announce(config, node.address, prepared.first_run);
+    announce(config, node.address, monitoring.address, prepared.first_run);
     let deadline = late(stop.clone(), config.s3.shutdown_grace + GRACE_BEYOND);
     tokio::select! {
-        _ = s3api::server::serve(face, prepared.listener, node.face.clone(), ordered(stop)) => {}
+        _ = s3api::server::serve(face, prepared.listener, node.face.clone(), edge(&node), ordered(stop)) => {}
         () = deadline => tracing::error!("requests did not end in time; they are cut off"),
     }
     if let Some(admin) = admin {
         admin.stop().await;
     }
     unmount(&node).await;
+    node.webhooks.stop();
     workers.stop().await;
     node.store.close().await;
+    monitoring.stop().await;
+    finish_traces(node.log.traces.clone()).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -85,22 +96,42 @@ struct Prepared {
     /// Both together: what is in force.
     config: Config,
     listener: TcpListener,
+    monitor: Option<TcpListener>,
     first_run: bool,
 }
 
 impl Prepared {
-    fn new(configured: Config, listener: TcpListener, first_run: bool) -> anyhow::Result<Self> {
+    fn new(
+        configured: Config,
+        listener: TcpListener,
+        monitor: Option<TcpListener>,
+        first_run: bool,
+    ) -> anyhow::Result<Self> {
         let changes = changes::load(&configured.data_dir)?;
         let mut config = configured.clone();
         for note in changes::apply(&mut config, &changes) {
             // The log is not there yet.
             let _ = writeln!(std::io::stderr(), "{note}");
         }
-        Ok(Self { configured, changes, config, listener, first_run })
+        Ok(Self { configured, changes, config, listener, monitor, first_run })
     }
 
-    fn assemble(&self, args: &ServeArgs, log: Log, store: Store) -> anyhow::Result<Node> {
+    async fn assemble(
+        &self,
+        args: &ServeArgs,
+        log: Log,
+        store: Store,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Node> {
+        store.listen(Arc::clone(&metrics) as Arc<dyn store::Listener>);
+        // Before the first request: no change may go by unnoted.
+        let webhooks = Webhooks::start(&store, &self.config.webhooks, &metrics, options::now).await?;
+        let tls =
+            self.config.s3.tls.as_ref().map(|tls| Tls::new(tls.identity.clone(), tls.handshake_timeout));
         Ok(Node {
+            metrics,
+            webhooks,
+            tls,
             face: LiveOptions::new(options::of_face(&self.config, &store)),
             mounts: Mounts::new(&store),
             store,
@@ -134,7 +165,9 @@ fn prepare(args: &ServeArgs) -> anyhow::Result<Prepared> {
     args.apply(&mut config);
     let help = format!("change s3.listen in {}, or give --listen", file.display());
     let listener = bind(config.s3.listen, &help)?;
-    Prepared::new(config, listener, false)
+    let help = format!("change admin.listen in {}", file.display());
+    let monitor = config.admin.listen.map(|address| bind(address, &help)).transpose()?;
+    Prepared::new(config, listener, monitor, false)
 }
 
 fn prepare_first(args: &ServeArgs) -> anyhow::Result<Prepared> {
@@ -142,7 +175,7 @@ fn prepare_first(args: &ServeArgs) -> anyhow::Result<Prepared> {
     let listener = bind(listen, "give another one: s3-orchestrator serve --listen 127.0.0.1:9001")?;
     let file = first_run::create(listen, args.data_dir.as_deref())?;
     let config = config_file::load(&file)?;
-    Prepared::new(config, listener, true)
+    Prepared::new(config, listener, None, true)
 }
 
 fn bind(address: SocketAddr, help: &str) -> anyhow::Result<TcpListener> {
@@ -157,7 +190,11 @@ fn bind(address: SocketAddr, help: &str) -> anyhow::Result<TcpListener> {
 }
 
 async fn start(config: &Config, format: Option<LogFormat>) -> anyhow::Result<(Log, Store)> {
-    let log = telemetry::init(format, &config.log)?;
+    let traces = Traces::new(&config.telemetry)?;
+    let audit = config.log.audit_file.as_deref();
+    let audit =
+        audit.map(|path| AuditFile::open(path).with_context(|| format!("opening {}", path.display())));
+    let log = telemetry::init(format, &config.log, audit.transpose()?, traces)?;
     process::raise_open_files();
     Ok((log, open(config).await?))
 }
@@ -205,8 +242,9 @@ fn make_private_dir(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn announce(config: &Config, address: SocketAddr, first_run: bool) {
-    let mut text = hints::first_line(address) + "\n";
+fn announce(config: &Config, address: SocketAddr, monitor: Option<SocketAddr>, first_run: bool) {
+    let mut text = hints::first_line(config, address) + "\n";
+    text.extend(monitor.map(|address| hints::monitor_line(address) + "\n"));
     text.push_str(&hints::usage(config, address, first_run).unwrap_or_default());
     let mut out = std::io::stdout();
     // A node whose standard output is closed serves all the same.
@@ -229,9 +267,33 @@ fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
     Ok(stop)
 }
 
+/// A SIGUSR1 says that the audit file was moved away.
+async fn reopen_on_signal(log: Log, mut usr1: Signal) {
+    while usr1.recv().await.is_some() {
+        log.reopen();
+    }
+}
+
+/// What watches and guards the S3 face.
+fn edge(node: &Node) -> Edge {
+    let observer = Arc::new(Watcher::new(&node.metrics, node.log.traces.is_some()));
+    Edge { observer, tls: node.tls.clone(), ..Edge::default() }
+}
+
+/// It waits for the collector.
+async fn finish_traces(traces: Option<Traces>) {
+    if let Some(traces) = traces {
+        let finished = tokio::task::spawn_blocking(move || traces.finish()).await;
+        if let Err(error) = finished {
+            tracing::warn!(%error, "not every trace was sent");
+        }
+    }
+}
+
 /// A SIGHUP asks for the configuration to be read anew; the answer is in the log.
 async fn reload_on_signal(node: Arc<Node>, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
+        node.log.reopen();
         if let Err(error) = node.reload().await {
             tracing::error!(%error, "the configuration stays as it was");
         }

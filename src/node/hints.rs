@@ -5,8 +5,13 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The first line on standard output: scripts wait for it.
-pub fn first_line(address: SocketAddr) -> String {
-    format!("s3-orchestrator listening on http://{address}")
+pub fn first_line(config: &Config, address: SocketAddr) -> String {
+    format!("s3-orchestrator listening on {}://{address}", scheme(config))
+}
+
+/// The second line, where there is a listener for monitoring.
+pub fn monitor_line(address: SocketAddr) -> String {
+    format!("s3-orchestrator monitored on http://{address}")
 }
 
 /// How to use the first bucket. The secret is shown once, at the first start.
@@ -14,7 +19,7 @@ pub fn usage(config: &Config, address: SocketAddr, with_secret: bool) -> Option<
     let bucket = config.buckets.iter().find(|b| !b.credentials.is_empty())?;
     let credential = bucket.credentials.first()?;
     let file = config.file.display();
-    let endpoint = format!("http://{}", reachable(address));
+    let endpoint = format!("{}://{}", scheme(config), reachable(address));
     let (intro, secret) = match with_secret {
         true => (
             format!("A bucket and a credential were made for you; they are in {file}.\n"),
@@ -70,6 +75,10 @@ fn boto3(endpoint: &str, bucket: &str, id: &str, secret: &str) -> String {
   s3.put_object(Bucket="{bucket}", Key="hello.txt", Body=b"hello\n")
   print(s3.get_object(Bucket="{bucket}", Key="hello.txt")["Body"].read())"#
     )
+}
+
+fn scheme(config: &Config) -> &'static str {
+    if config.s3.tls.is_some() { "https" } else { "http" }
 }
 
 /// Nobody can connect to "any address"; this machine reaches it as its own.

@@ -7,6 +7,7 @@
 //! Start with `daemon.rs`; commands that ask a running node start in `cli.rs`.
 
 mod admin;
+mod audit_file;
 mod cli;
 mod command;
 mod config;
@@ -22,12 +23,14 @@ mod log_ring;
 mod mounts;
 mod new_key;
 mod node;
+mod observe;
 mod options;
 mod process;
 mod reload;
 mod telemetry;
 mod times;
 mod usage;
+mod webhooks;
 mod workers;
 
 use clap::Parser as _;

@@ -4,10 +4,12 @@
 use crate::config::Config;
 use crate::jobs::Jobs;
 use crate::mounts::Mounts;
+use crate::observe::Metrics;
 use crate::reload::Control;
 use crate::telemetry::Log;
+use crate::webhooks::Webhooks;
 use arc_swap::ArcSwap;
-use s3api::LiveOptions;
+use s3api::{LiveOptions, Tls};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +27,10 @@ pub struct Node {
     /// What the S3 face goes by.
     pub face: LiveOptions,
     pub jobs: Jobs,
+    pub metrics: Arc<Metrics>,
+    /// `None`: S3 is served in the clear.
+    pub tls: Option<Tls>,
+    pub webhooks: Arc<Webhooks>,
     pub log: Log,
     /// Where S3 is served.
     pub address: SocketAddr,

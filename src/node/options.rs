@@ -3,7 +3,7 @@
 use crate::config::{Config, Durability, Kind, S3};
 use crate::process;
 use anyhow::Context as _;
-use s3api::{Bucket, Credential};
+use s3api::{Bucket, Credential, Proxies, RateLimits};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -185,8 +185,34 @@ pub fn of_face(config: &Config, store: &Store) -> s3api::Options {
         min_body_bytes_per_second: s3.min_body_bytes_per_second,
         max_connections: max_connections(s3),
         max_requests_in_flight: s3.max_requests_in_flight,
+        rates: s3.rates,
+        proxies: s3.proxies.clone(),
         max_buffer_bytes: s3.max_buffer_bytes,
         shutdown_grace: s3.shutdown_grace,
+        clock: now,
+    }
+}
+
+/// The listener for monitoring: few clients, small requests, no credentials.
+pub fn of_monitoring() -> s3api::Options {
+    s3api::Options {
+        credentials: HashMap::new(),
+        buckets: HashMap::new(),
+        domain: None,
+        external_url: None,
+        sigv2_presigned: false,
+        max_head_bytes: 8 << 10,
+        max_xml_bytes: 0,
+        head_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(75),
+        body_timeout: Duration::from_secs(30),
+        min_body_bytes_per_second: 1 << 10,
+        max_connections: 64,
+        max_requests_in_flight: 8,
+        max_buffer_bytes: 1 << 20,
+        rates: RateLimits::default(),
+        proxies: Proxies::default(),
+        shutdown_grace: Duration::from_secs(1),
         clock: now,
     }
 }
@@ -211,13 +237,21 @@ fn tenants(config: &Config, store: &Store) -> (HashMap<String, Arc<Bucket>>, Has
         let name = configured.name.clone();
         let found = store.bucket(&name).zip(store.bucket_created(&name));
         let (id, created) = found.expect("the store was opened with this bucket");
-        let bucket = Arc::new(Bucket { name, id, created, anonymous: configured.anonymous });
+        let bucket = Arc::new(Bucket {
+            name,
+            id,
+            created,
+            anonymous: configured.anonymous,
+            anonymous_prefixes: configured.anonymous_prefixes.clone(),
+            cors: configured.cors.clone(),
+        });
         buckets.insert(configured.name.as_str().to_owned(), Arc::clone(&bucket));
         for credential in &configured.credentials {
             let granted = Credential {
                 access_key_id: credential.access_key_id.clone(),
                 secret: credential.secret.clone(),
                 rights: credential.rights,
+                rate: credential.rate,
                 bucket: Arc::clone(&bucket),
             };
             credentials.insert(credential.access_key_id.clone(), granted);

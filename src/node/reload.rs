@@ -115,6 +115,10 @@ impl Node {
         let notes = changes::apply(&mut config, changes);
         self.store.change(options::settings_of_store(&config)).await?;
         self.face.replace(options::of_face(&config, &self.store));
+        if let (Some(live), Some(tls)) = (&self.tls, &config.s3.tls) {
+            live.replace(tls.identity.clone(), tls.handshake_timeout);
+        }
+        self.webhooks.apply(&config.webhooks).await?;
         let expiry_changed = config.s3.multipart_expiry != self.config().s3.multipart_expiry;
         self.config.store(config.into());
         if expiry_changed && let Some(job) = self.jobs.find(multipart_expiry::NAME) {

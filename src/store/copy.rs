@@ -1,5 +1,6 @@
 //! CopyObject: a reference more on the blob. No byte moves.
 
+use meta::Cause;
 use meta::{Account, Draft, Order};
 use types::ByteRange;
 use types::checksum::Hasher;
@@ -41,6 +42,7 @@ impl Store {
         let pin = source.pin();
         let copied = self.commit(Order::Shared, move |txn| {
             txn.reference_blob(draft.blob)?;
+            txn.written_by(Cause::Copy);
             let record = txn.write_object(bucket, &destination, draft, &conditions)?;
             txn.check_quota(Account::Bucket(bucket), &room)?;
             Ok((Written::of(&record), pin))

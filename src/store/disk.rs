@@ -22,7 +22,7 @@ struct Reserve {
 }
 
 /// What is left on the disk of the data directory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct DiskRoom {
     pub room_bytes: u64,
     pub size_bytes: u64,

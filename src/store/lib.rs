@@ -17,8 +17,10 @@ mod copy;
 mod delete;
 mod disk;
 mod error;
+mod events;
 mod expiry;
 mod explain;
+mod figures;
 mod fleet;
 mod fsck;
 mod get;
@@ -51,11 +53,15 @@ pub use breaker::Circuit;
 pub use disk::DiskRoom;
 pub use error::{DigestMismatch, SourceError, StoreError};
 pub use explain::{Explanation, PlacedBlob, PlacedReplica};
+pub use figures::Figures;
 pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
 pub use locate::{Located, Piece, ReplicaAt};
-pub use meta::{BackendState, Change, Health, Listener, ObjectRecord as Object, Origin, Traffic};
+pub use meta::{
+    BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, Listener, MAX_EVENTS,
+    ObjectRecord as Object, Origin, Outbox, TableFigures, Traffic,
+};
 pub use options::*;
 pub use placement::{Acknowledge, Placement, Policy};
 pub use plain::Plain;

@@ -101,6 +101,14 @@ impl Store {
         self.0.settings.buckets.read().get(name).map(|record| record.created)
     }
 
+    /// By name.
+    pub fn buckets(&self) -> Vec<(BucketName, BucketId)> {
+        let buckets = self.0.settings.buckets.read();
+        let mut all: Vec<_> = buckets.iter().map(|(name, record)| (name.clone(), record.id)).collect();
+        all.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+        all
+    }
+
     pub fn limits(&self) -> Limits {
         Limits { max_object_size_bytes: self.0.settings.max_object_size_bytes.load(Ordering::Relaxed) }
     }

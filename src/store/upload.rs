@@ -1,6 +1,7 @@
 //! Multipart uploads. Complete is metadata: an object over the parts' blobs.
 
 use bytes::Bytes;
+use meta::Cause;
 use meta::{Account, BlobPart, Draft, FinishedUpload, Order, PartRecord, Txn, UploadRecord};
 use std::sync::Arc;
 use types::checksum::composite;
@@ -159,6 +160,7 @@ impl Store {
             txn.add_composite(blob, *bucket, layout.collect());
             let draft =
                 Draft { blob, inline: false, size, etag, modified: now, checksum, headers: upload.headers };
+            txn.written_by(Cause::Complete);
             let record = txn.write_object(*bucket, key, draft, &request.conditions)?;
             txn.note_finished(&FinishedUpload {
                 id: *id,

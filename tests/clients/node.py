@@ -29,6 +29,9 @@ class Node:
     home: Path
     anonymous: tuple = ()
     s3: str = ""
+    # Lines of the first bucket, and at the end of the file.
+    bucket: str = ""
+    more: str = ""
     secret: str = field(default_factory=new_secret)
     reader_secret: str = field(default_factory=new_secret)
     other_secret: str = field(default_factory=new_secret)
@@ -37,7 +40,7 @@ class Node:
 
     @property
     def host(self):
-        return self.endpoint.removeprefix("http://")
+        return self.endpoint.partition("://")[2]
 
     @property
     def config(self):
@@ -57,6 +60,7 @@ listen = "127.0.0.1:0"
 [[buckets]]
 name = "{BUCKET}"
 anonymous = {json.dumps(list(self.anonymous))}
+{self.bucket}
   [[buckets.credentials]]
   access_key_id = "{ACCESS_KEY}"
   secret_access_key = "{self.secret}"
@@ -69,6 +73,7 @@ name = "app2-files"
   [[buckets.credentials]]
   access_key_id = "AKID_APP2_WRITER"
   secret_access_key = "{self.other_secret}"
+{self.more}
 """
         )
         self.config.chmod(0o600)

@@ -183,7 +183,7 @@ const BAD: &[(&str, &str, &[&str])] = &[
             "4:7: error: `uid` must be a whole number",
         ],
     ),
-    ("admin", "[admin]\nlisten = \"127.0.0.1:9001\"", &["2:10: error: the admin listener is not supported"]),
+    ("admin", "[admin]\nlisten = \"9001\"", &["2:10: error: \"9001\" is not an address"]),
     ("log level", "[log]\nlevel = \"verbose\"", &["2:9: error: `level` takes"]),
 ];
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use s3api::{
-    Answered, Audit, Handler, LiveOptions, Options, PollChunks, RequestBody, RequestId, ResponseBody,
+    Answered, Audit, Edge, Handler, LiveOptions, Options, PollChunks, RequestBody, RequestId, ResponseBody,
 };
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -79,7 +79,7 @@ impl Handler for Notes {
                 Err(_) => {
                     let mut response = Response::new(ResponseBody::Empty);
                     *response.status_mut() = http::StatusCode::BAD_REQUEST;
-                    return Answered { response, audit: Audit::of("Read") };
+                    return Answered { response, audit: Audit::of("Read"), toll: None };
                 }
             },
             "/panic" => panic!("on purpose"),
@@ -97,7 +97,7 @@ impl Handler for Notes {
         drop(running);
         let mut audit = Audit::of("Test");
         audit.key = Some(path);
-        Answered { response: Response::new(body), audit }
+        Answered { response: Response::new(body), audit, toll: None }
     }
 }
 
@@ -116,6 +116,8 @@ fn options() -> Options {
         min_body_bytes_per_second: 1024,
         max_connections: 100,
         max_requests_in_flight: 100,
+        rates: s3api::RateLimits::default(),
+        proxies: s3api::Proxies::default(),
         max_buffer_bytes: 64 << 20,
         shutdown_grace: Duration::from_secs(5),
         clock: || Timestamp::from_secs(1_700_000_000),
@@ -142,7 +144,7 @@ impl Node {
         let handler = notes.clone();
         let served = tokio::spawn(async move {
             let shutdown = async move { drop(stopped.await) };
-            s3api::serve(handler, listener, LiveOptions::new(options), shutdown).await
+            s3api::serve(handler, listener, LiveOptions::new(options), Edge::default(), shutdown).await
         });
         Self { address, notes, stop: Some(stop), served }
     }

@@ -102,11 +102,14 @@ impl Vector<'_> {
             id: BucketId(1),
             created: Timestamp(0),
             anonymous: Anonymous::default(),
+            anonymous_prefixes: Vec::new(),
+            cors: Vec::new(),
         });
         let credential = Credential {
             access_key_id: self.text("access_key").into(),
             secret: Secret::new(self.text("secret").into()),
             rights: Rights::ALL,
+            rate: None,
             bucket,
         };
         let second = Duration::from_secs(1);
@@ -124,6 +127,8 @@ impl Vector<'_> {
             min_body_bytes_per_second: 1,
             max_connections: 1,
             max_requests_in_flight: 1,
+            rates: s3api::RateLimits::default(),
+            proxies: s3api::Proxies::default(),
             max_buffer_bytes: 64 << 20,
             shutdown_grace: second,
             clock: || Timestamp(0),

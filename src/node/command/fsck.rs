@@ -42,7 +42,7 @@ fn fsck(args: &FsckArgs, global: &Global) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &args.data_dir {
         config.data_dir.clone_from(dir);
     }
-    telemetry::init(global.log, &config.log)?;
+    telemetry::init(global.log, &config.log, None, None)?;
     anyhow::ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
     let mut output = Output { json: args.json, out: io::stdout().lock(), failed: None };
     let what = FsckOptions { repair: args.repair, verify: args.verify };

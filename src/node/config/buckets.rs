@@ -1,9 +1,11 @@
 //! `[[buckets]]` and their `[[buckets.credentials]]`.
 
+use super::cors::read_cors;
 use super::keys;
+use super::rates::read_rate;
 use super::reader::{At, Reader, Section, Span, integer};
 use super::secret::read_secret;
-use s3api::{Anonymous, Rights, Secret};
+use s3api::{Anonymous, CorsRule, Rate, Rights, Secret};
 use std::collections::HashMap;
 use store::{Acknowledge, Placement, Policy};
 use toml::de::DeValue;
@@ -19,6 +21,8 @@ pub struct Bucket {
     pub quota_bytes: Option<u64>,
     pub policy: Policy,
     pub anonymous: Anonymous,
+    pub anonymous_prefixes: Vec<String>,
+    pub cors: Vec<CorsRule>,
     pub credentials: Vec<Credential>,
 }
 
@@ -27,13 +31,15 @@ pub struct Credential {
     pub access_key_id: String,
     pub secret: Secret,
     pub rights: Rights,
+    /// Its own, instead of the one for all.
+    pub rate: Option<Rate>,
     pub origin: Origin,
 }
 
 impl Credential {
     /// Whether it lets in whom the other lets in, to the same.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        let told = |c: &Self| (c.access_key_id.clone(), c.rights);
+        let told = |c: &Self| (c.access_key_id.clone(), c.rights, c.rate);
         told(self) == told(other) && self.secret.expose() == other.secret.expose()
     }
 }
@@ -91,12 +97,14 @@ fn bucket<'a>(
     let quota_bytes = reader.size(section, "quota");
     let policy = policy(reader, section, backends);
     let anonymous = anonymous(reader, section);
+    let anonymous_prefixes = prefixes(reader, section, anonymous);
+    let cors = read_cors(reader, section);
     let credentials = credentials(reader, section, ids);
     if !section.has("credentials") && anonymous == Anonymous::default() {
         let message = "nobody can use this bucket: it has neither credentials nor anonymous rights";
         reader.problems.warning(&section.span, message);
     }
-    Some(Bucket { name: name?, quota_bytes, policy, anonymous, credentials })
+    Some(Bucket { name: name?, quota_bytes, policy, anonymous, anonymous_prefixes, cors, credentials })
 }
 
 fn bucket_name<'a>(reader: &mut Reader<'a>, section: &Section<'a>, names: &mut Taken) -> Option<BucketName> {
@@ -157,6 +165,20 @@ fn anonymous<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Anonymous {
     Anonymous { read: has("read"), write: has("write") }
 }
 
+fn prefixes<'a>(reader: &mut Reader<'a>, section: &Section<'a>, anonymous: Anonymous) -> Vec<String> {
+    let texts = reader.texts(section, "anonymous_prefixes").unwrap_or_default();
+    if section.has("anonymous_prefixes") && anonymous == Anonymous::default() {
+        let message = "`anonymous_prefixes` needs `anonymous`: the rights that it limits";
+        reader.problems.error(&section.span_of("anonymous_prefixes"), message);
+    }
+    for empty in texts.iter().filter(|text| text.value.is_empty()) {
+        reader
+            .problems
+            .error(&empty.span, "an empty prefix opens the whole bucket: leave the key out instead");
+    }
+    texts.into_iter().map(|text| text.value).collect()
+}
+
 fn credentials<'a>(reader: &mut Reader<'a>, section: &Section<'a>, ids: &mut Taken) -> Vec<Credential> {
     let title = "[[buckets.credentials]]";
     let sections = reader.tables(section, "credentials", title, keys::CREDENTIALS);
@@ -171,7 +193,9 @@ fn credential<'a>(reader: &mut Reader<'a>, section: &Section<'a>, ids: &mut Take
     let id = access_key_id(reader, section, ids);
     let secret = read_secret(reader, section, id.as_deref().unwrap_or_default());
     let rights = rights(reader, section);
-    Some(Credential { access_key_id: id?, secret: secret?, rights, origin: Origin::Configuration })
+    let rate = read_rate(reader, section);
+    let origin = Origin::Configuration;
+    Some(Credential { access_key_id: id?, secret: secret?, rights, rate, origin })
 }
 
 pub fn access_key_id<'a>(reader: &mut Reader<'a>, section: &Section<'a>, ids: &mut Taken) -> Option<String> {

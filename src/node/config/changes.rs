@@ -152,6 +152,7 @@ fn apply_one(buckets: &mut [Bucket], change: &Change) -> Result<(), String> {
                 access_key_id: id.clone(),
                 secret: secret.clone(),
                 rights: change.rights.unwrap_or(Rights::ALL),
+                rate: None,
                 origin: Origin::Added,
             });
             Ok(())

@@ -44,7 +44,9 @@ impl Settings {
 impl Difference {
     pub fn between(before: &Config, after: &Config) -> Self {
         let names = before.settings.differing(&after.settings).into_iter().map(str::to_owned);
-        let (fixed, mut changed): (Vec<_>, Vec<_>) = names.partition(|name| is_fixed(name));
+        let tls_appears = before.s3.tls.is_some() != after.s3.tls.is_some();
+        let fixed = |name: &String| is_fixed(name) || (tls_appears && name.starts_with("s3.tls"));
+        let (fixed, mut changed): (Vec<_>, Vec<_>) = names.partition(fixed);
         changed.extend(credentials(before, after));
         Self { changed, fixed }
     }

@@ -1,6 +1,17 @@
 //! Every key that a configuration may have, by table. The manual page is held to these lists.
 
-pub const TOP: &[&str] = &["data_dir", "durability", "s3", "buckets", "backends", "mounts", "admin", "log"];
+pub const TOP: &[&str] = &[
+    "data_dir",
+    "durability",
+    "s3",
+    "buckets",
+    "backends",
+    "mounts",
+    "admin",
+    "log",
+    "telemetry",
+    "webhooks",
+];
 
 pub const S3: &[&str] = &[
     "listen",
@@ -19,12 +30,42 @@ pub const S3: &[&str] = &[
     "body_timeout",
     "min_body_rate",
     "shutdown_grace",
+    "trusted_proxies",
+    "forwarded_header",
+    "tls",
+    "per_address",
+    "per_credential",
 ];
 
-pub const BUCKETS: &[&str] =
-    &["name", "quota", "copies", "acknowledge", "placement", "anonymous", "credentials"];
+pub const PER_ADDRESS: &[&str] = &["requests_per_second", "burst", "bytes_per_second", "connections"];
 
-pub const CREDENTIALS: &[&str] = &["access_key_id", "secret_access_key", "secret_access_key_file", "rights"];
+pub const PER_CREDENTIAL: &[&str] = &["requests_per_second", "burst", "bytes_per_second"];
+
+pub const CORS: &[&str] = &["origins", "methods", "headers", "expose_headers", "max_age"];
+
+pub const TLS: &[&str] = &["certificate", "key", "client_ca", "handshake_timeout"];
+
+pub const BUCKETS: &[&str] = &[
+    "name",
+    "quota",
+    "copies",
+    "acknowledge",
+    "placement",
+    "anonymous",
+    "anonymous_prefixes",
+    "credentials",
+    "cors",
+];
+
+pub const CREDENTIALS: &[&str] = &[
+    "access_key_id",
+    "secret_access_key",
+    "secret_access_key_file",
+    "rights",
+    "requests_per_second",
+    "burst",
+    "bytes_per_second",
+];
 
 pub const BACKENDS: &[&str] = &[
     "name",
@@ -61,7 +102,12 @@ pub const MOUNTS: &[&str] = &[
 
 pub const ADMIN: &[&str] = &["listen"];
 
-pub const LOG: &[&str] = &["format", "level"];
+pub const LOG: &[&str] = &["format", "level", "audit_file"];
+
+pub const TELEMETRY: &[&str] = &["otlp_endpoint", "sample_ratio"];
+
+pub const WEBHOOKS: &[&str] =
+    &["name", "url", "events", "bucket", "prefix", "secret", "secret_file", "timeout", "ca"];
 
 /// Of `credentials.toml` in the data directory, which the node writes itself.
 pub const CHANGES_TOP: &[&str] = &["credentials"];
@@ -78,6 +124,8 @@ pub const FIXED: &[&str] = &[
     "mounts",
     "admin",
     "log.format",
+    "log.audit_file",
+    "telemetry",
 ];
 /// The exceptions.
 pub const FLEXIBLE: &[&str] = &["backends.*.quota"];
@@ -86,12 +134,18 @@ pub const FLEXIBLE: &[&str] = &["backends.*.quota"];
 pub const TABLES: &[(&str, &[&str])] = &[
     ("the top level", TOP),
     ("[s3]", S3),
+    ("[s3.tls]", TLS),
+    ("[s3.per_address]", PER_ADDRESS),
+    ("[s3.per_credential]", PER_CREDENTIAL),
     ("[[buckets]]", BUCKETS),
     ("[[buckets.credentials]]", CREDENTIALS),
+    ("[[buckets.cors]]", CORS),
     ("[[backends]]", BACKENDS),
     ("[[mounts]]", MOUNTS),
     ("[admin]", ADMIN),
     ("[log]", LOG),
+    ("[telemetry]", TELEMETRY),
+    ("[[webhooks]]", WEBHOOKS),
 ];
 
 /// What to say of a key that `valid` does not have.

@@ -128,6 +128,16 @@ impl<'a> Reader<'a> {
         self.text(section, key)
     }
 
+    /// A list of strings; `None` if the key is absent.
+    pub fn texts(&mut self, section: &Section<'a>, key: &str) -> Option<Vec<At<String>>> {
+        let value = section.get(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type(value.span(), key, "a list of strings", value.get_ref());
+            return None;
+        };
+        Some(items.iter().filter_map(|item| self.text_of(item, key)).collect())
+    }
+
     /// A list of words out of `valid`; `None` if the key is absent.
     pub fn words(&mut self, section: &Section<'a>, key: &str, valid: &[&str]) -> Option<Vec<String>> {
         let value = section.get(key)?;

@@ -1,6 +1,9 @@
 //! `[s3]`: the S3 endpoint and its limits. Each default has its reason here.
 
+use super::rates::{read_proxies, read_rates};
 use super::reader::{At, Reader, Section};
+use super::tls::{Tls, read_tls};
+use s3api::{Proxies, RateLimits};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -22,6 +25,9 @@ pub struct S3 {
     pub body_timeout: Duration,
     pub min_body_bytes_per_second: u64,
     pub shutdown_grace: Duration,
+    pub tls: Option<Tls>,
+    pub proxies: Proxies,
+    pub rates: RateLimits,
 }
 
 impl Default for S3 {
@@ -52,6 +58,9 @@ impl Default for S3 {
             body_timeout: Duration::from_secs(60),
             min_body_bytes_per_second: 1 << 10,
             shutdown_grace: Duration::from_secs(30),
+            tls: None,
+            proxies: Proxies::default(),
+            rates: RateLimits::default(),
         }
     }
 }
@@ -61,6 +70,9 @@ pub fn read<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> S3 {
     endpoint(reader, section, &mut s3);
     sizes(reader, section, &mut s3);
     pressure(reader, section, &mut s3);
+    s3.tls = read_tls(reader, section);
+    s3.proxies = read_proxies(reader, section);
+    s3.rates = read_rates(reader, section);
     s3
 }
 
@@ -101,7 +113,7 @@ fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
-fn checked<'a, T>(
+pub fn checked<'a, T>(
     reader: &mut Reader<'a>,
     section: &Section<'a>,
     key: &str,

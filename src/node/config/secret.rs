@@ -54,7 +54,7 @@ pub fn read_secret<'a>(
     section: &Section<'a>,
     access_key_id: &str,
 ) -> Option<Secret> {
-    let secret = one_source(reader, section)?;
+    let secret = one_source(reader, section, "secret_access_key", "secret_access_key_file")?;
     if let Err(why) = judge(&secret.value, access_key_id) {
         reader.problems.error(&secret.span, why);
         return None;
@@ -68,7 +68,7 @@ pub fn read_secret<'a>(
 /// The secret of a provider's account. The provider has made it: whether it is a good one is not ours
 /// to judge.
 pub fn read_secret_of_provider<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<Secret> {
-    let secret = one_source(reader, section)?;
+    let secret = one_source(reader, section, "secret_access_key", "secret_access_key_file")?;
     if let Err(why) = well_formed(&secret.value) {
         reader.problems.error(&secret.span, why);
         return None;
@@ -76,29 +76,47 @@ pub fn read_secret_of_provider<'a>(reader: &mut Reader<'a>, section: &Section<'a
     Some(Secret::new(secret.value.to_string()))
 }
 
-fn one_source<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<At<Zeroizing<String>>> {
-    const KEY: &str = "secret_access_key";
-    const FILE: &str = "secret_access_key_file";
-    match (section.has(KEY), section.has(FILE)) {
+/// A secret that two sides know, under the names of its keys.
+pub fn read_named_secret<'a>(
+    reader: &mut Reader<'a>,
+    section: &Section<'a>,
+    key: &str,
+    file: &str,
+) -> Option<Secret> {
+    let secret = one_source(reader, section, key, file)?;
+    if let Err(why) = judge(&secret.value, "") {
+        reader.problems.error(&secret.span, why);
+        return None;
+    }
+    Some(Secret::new(secret.value.to_string()))
+}
+
+fn one_source<'a>(
+    reader: &mut Reader<'a>,
+    section: &Section<'a>,
+    key: &str,
+    file: &str,
+) -> Option<At<Zeroizing<String>>> {
+    match (section.has(key), section.has(file)) {
         (true, true) => {
-            let message = format!("`{KEY}` and `{FILE}` exclude each other");
-            reader.problems.error(&section.span_of(FILE), message);
+            let message = format!("`{key}` and `{file}` exclude each other");
+            reader.problems.error(&section.span_of(file), message);
             None
         }
         (false, false) => {
-            let message = format!("`{KEY}` or `{FILE}` is missing");
+            let message = format!("`{key}` or `{file}` is missing");
             reader.problems.error(&section.span, message);
             None
         }
         (true, false) => {
-            let raw = section.get(KEY).and_then(|v| v.get_ref().as_str());
+            let raw = section.get(key).and_then(|v| v.get_ref().as_str());
             reader.inline_secret |= raw.is_some_and(|text| !text.contains("${"));
-            let At { value, span } = reader.text(section, KEY)?;
+            let At { value, span } = reader.text(section, key)?;
             let value = Zeroizing::new(value);
             Some(At { value, span })
         }
         (false, true) => {
-            let path = reader.text(section, FILE)?;
+            let path = reader.text(section, file)?;
             let secret = from_file(reader, &path);
             let value = reader.parsed(&path, secret)?;
             let span = path.span;

@@ -1,10 +1,12 @@
 //! Background work: when it runs. What it does is one call of the store each.
 
 mod backend_watch;
+mod certificates;
 pub mod cleanup;
 mod copies;
 mod disk_watch;
 pub mod multipart_expiry;
+mod troubles;
 
 use crate::node::Node;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ impl Workers {
         running.spawn(copies::run(node.store.clone(), stop_signal()));
         running.spawn(copies::audit(node.store.clone(), stop_signal()));
         running.spawn(disk_watch::run(node.store.clone(), stop_signal()));
+        running.spawn(certificates::run(Arc::clone(node), stop_signal()));
+        running.spawn(troubles::run(Arc::clone(node), stop_signal()));
         Self { stop, running }
     }
 

@@ -1,0 +1,337 @@
+"""The node seen from outside: health, every metric, the dashboard, traces, the audit log's own file."""
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from guide import BUCKET
+from node import Node
+from raw import Raw
+from receiver import Receiver, until
+
+DASHBOARD = Path(__file__).parents[2] / "packaging" / "grafana-dashboard.json"
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.fixture
+def receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def watched(tmp_path):
+    nodes = []
+
+    def start(more="", **options):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+        node = Node(tmp_path / f"node{len(nodes)}", more=f'[admin]\nlisten = "127.0.0.1:{port}"\n{more}', **options)
+        node.monitor = f"http://127.0.0.1:{port}"
+        nodes.append(node.start())
+        return node
+
+    yield start
+    for node in nodes:
+        if node.process.poll() is None:
+            node.stop()
+
+
+def get(node, path, method="GET"):
+    request = urllib.request.Request(node.monitor + path, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read().decode(), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(), dict(error.headers)
+
+
+def scrape(node):
+    """Samples as (name, labels, value), and the names of all metrics."""
+    status, text, _ = get(node, "/metrics")
+    assert status == 200 and text.endswith("# EOF\n"), text[-200:]
+    samples = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, labels, value = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line).groups()
+            samples.append((name, dict(re.findall(r'(\w+)="([^"]*)"', labels or "")), float(value)))
+    return samples, set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+
+
+def total(samples, name, labels):
+    found = [value for known, own, value in samples if known == name and labels.items() <= own.items()]
+    return sum(found) if found else None
+
+
+def test_health_is_told_to_whoever_asks(watched):
+    node = watched()
+    assert get(node, "/health/live")[:2] == (200, "live\n")
+    assert get(node, "/health/ready")[:2] == (200, "ready\n")
+    assert get(node, "/health/live", "HEAD")[:2] == (200, "")
+    assert get(node, "/")[0] == 404 and get(node, "/metrics", "POST")[0] == 405
+    assert get(node, "/metrics")[2]["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    # Monitors ask often: they are not in the audit log.
+    assert "/health" not in node.log.read_text()
+
+
+def test_a_node_that_stops_lives_but_is_not_ready(watched):
+    node = watched()
+    half = half_a_put(node)
+    node.process.send_signal(signal.SIGTERM)
+    assert until(lambda: get(node, "/health/ready")[0] == 503)
+    assert get(node, "/health/ready")[1] == "not ready: stopping\n"
+    assert get(node, "/health/live")[0] == 200
+    half.close()
+    assert node.process.wait(60) == 0
+
+
+def half_a_put(node, size=100_000):
+    """A signed PUT whose body does not come."""
+    raw = Raw(node)
+    headers = {"host": node.host, "x-amz-date": raw.stamp(), "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+    headers, _ = raw.authorized("PUT", f"/{BUCKET}/half", "", headers)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    host, port = node.host.split(":")
+    half = socket.create_connection((host, int(port)), timeout=30)
+    half.sendall(f"PUT /{BUCKET}/half HTTP/1.1\r\n{lines}content-length: {size}\r\n\r\n".encode())
+    time.sleep(0.3)
+    return half
+
+
+def leave_early(node):
+    """Asks for the large object and goes away in the middle of it."""
+    raw = Raw(node)
+    headers = {"host": node.host, "x-amz-date": raw.stamp(), "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+    headers, _ = raw.authorized("GET", f"/{BUCKET}/large", "", headers)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    host, port = node.host.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as socket_:
+        socket_.sendall(f"GET /{BUCKET}/large HTTP/1.1\r\n{lines}\r\n".encode())
+        socket_.recv(1000)
+
+
+SMALL, LARGE, PART, HALF = 1_000, 30_000_000, 70_000, 100_000
+
+
+def work(node):
+    raw = Raw(node)
+    assert raw.send("PUT", "small", body=b"1" * SMALL).status == 200
+    for _ in range(2):
+        assert raw.send("PUT", "large", body=b"2" * LARGE).status == 200
+    assert raw.send("GET", "large").status == 200
+    assert raw.send("GET", "missing").status == 404
+    upload = raw.send("POST", "parts", query={"uploads": ""}).texts("UploadId")[0]
+    assert raw.send("PUT", "parts", query={"partNumber": 1, "uploadId": upload}, body=b"4" * PART).status == 200
+    leave_early(node)
+
+
+UP, POSITIVE, PRESENT = object(), object(), object()
+#: Every metric of the node: a new one without a line here fails the test.
+METRICS = [
+    ("s3o_requests_total", {"operation": "PutObject", "status": "2xx"}, UP),
+    ("s3o_requests_total", {"operation": "GetObject", "status": "4xx"}, UP),
+    ("s3o_request_seconds_count", {"operation": "GetObject"}, UP),
+    ("s3o_request_seconds_sum", {"operation": "GetObject"}, UP),
+    ("s3o_request_seconds_bucket", {"operation": "PutObject", "le": "+Inf"}, UP),
+    ("s3o_errors_total", {"code": "NoSuchKey"}, UP),
+    ("s3o_received_bytes_total", {"operation": "PutObject"}, UP),
+    ("s3o_sent_bytes_total", {"operation": "GetObject"}, UP),
+    ("s3o_aborted_requests_total", {}, UP),
+    ("s3o_requests_in_flight", {}, 1),
+    ("s3o_connections", {}, POSITIVE),
+    ("s3o_connection_entries_total", {"outcome": "admitted"}, UP),
+    ("s3o_commits_total", {}, UP),
+    ("s3o_changes_total", {}, UP),
+    ("s3o_commit_failures_total", {}, 0),
+    ("s3o_batch_commits_count", {}, UP),
+    ("s3o_batch_commits_sum", {}, UP),
+    ("s3o_batch_commits_bucket", {"le": "1.0"}, UP),
+    ("s3o_commit_wait_seconds_count", {}, UP),
+    ("s3o_commit_wait_seconds_sum", {}, UP),
+    ("s3o_commit_wait_seconds_bucket", {"le": "+Inf"}, UP),
+    ("s3o_batch_write_seconds_count", {}, UP),
+    ("s3o_batch_write_seconds_sum", {}, UP),
+    ("s3o_batch_write_seconds_bucket", {"le": "+Inf"}, UP),
+    ("s3o_batch_bytes_total", {}, UP),
+    ("s3o_job_items_total", {"job": "cleanup"}, UP),
+    ("s3o_job_running", {"job": "cleanup"}, PRESENT),
+    ("s3o_job_failing", {"job": "cleanup"}, 0),
+    ("s3o_job_last_end_seconds", {"job": "cleanup"}, POSITIVE),
+    ("s3o_errors_present", {}, 0),
+    ("s3o_warnings_present", {}, PRESENT),
+    ("s3o_webhook_events_total", {"webhook": "good"}, UP),
+    ("s3o_webhook_failures_total", {"webhook": "bad"}, UP),
+    ("s3o_webhook_queue", {"webhook": "good"}, 0),
+    ("s3o_webhook_queue", {"webhook": "bad"}, POSITIVE),
+    ("s3o_webhook_oldest_seconds", {"webhook": "bad"}, POSITIVE),
+    ("s3o_webhook_queue_limit", {}, 100_000),
+    ("s3o_ready", {}, 1),
+    ("s3o_disk_free_bytes", {}, POSITIVE),
+    ("s3o_disk_size_bytes", {}, POSITIVE),
+    ("s3o_disk_full", {}, 0),
+    ("s3o_cleanup_queue", {}, PRESENT),
+    ("s3o_multipart_uploads", {}, 1),
+    ("s3o_metadata_block_cache_bytes", {}, POSITIVE),
+    ("s3o_metadata_block_cache_capacity_bytes", {}, POSITIVE),
+    ("s3o_metadata_log_bytes", {}, POSITIVE),
+    ("s3o_metadata_compactions", {}, PRESENT),
+    ("s3o_metadata_flushes", {}, PRESENT),
+    ("s3o_metadata_write_stopped", {}, 0),
+    ("s3o_metadata_background_errors_total", {}, 0),
+    ("s3o_metadata_keys", {"table": "objects"}, UP),
+    ("s3o_metadata_memtable_bytes", {"table": "objects"}, POSITIVE),
+    ("s3o_metadata_files_bytes", {"table": "objects"}, PRESENT),
+    ("s3o_metadata_pending_compaction_bytes", {"table": "inline"}, PRESENT),
+    ("s3o_bucket_bytes", {"bucket": BUCKET}, SMALL + LARGE + PART),
+    ("s3o_bucket_objects", {"bucket": BUCKET}, 2),
+    ("s3o_bucket_reserved_bytes", {"bucket": BUCKET}, HALF),
+    ("s3o_bucket_quota_bytes", {"bucket": BUCKET}, 1e9),
+    ("s3o_backend_bytes", {"backend": "embedded"}, SMALL + LARGE + PART),
+    ("s3o_backend_blobs", {"backend": "embedded"}, 3),
+    ("s3o_backend_reserved_bytes", {"backend": "embedded"}, HALF),
+    ("s3o_backend_awaiting_bytes", {"backend": "embedded"}, 0),
+    ("s3o_backend_quota_bytes", {"backend": "embedded"}, 1e10),
+    ("process_start_time_seconds", {}, POSITIVE),
+    ("process_resident_memory_bytes", {}, POSITIVE),
+    ("process_open_fds", {}, POSITIVE),
+    ("process_max_fds", {}, POSITIVE),
+    ("process_cpu_seconds_total", {}, PRESENT),
+    ("s3o_build", {"system": "linux"}, 1),
+]
+#: There only once something of the kind has happened.
+RARE = {"s3o_webhook_dropped"}
+
+
+def family(sample):
+    return re.sub(r"_(total|count|sum|bucket)$", "", sample)
+
+
+def moved(metric, before, after):
+    name, labels, how = metric
+    now, then = total(after, name, labels), total(before, name, labels) or 0
+    if now is None:
+        return False
+    if how is UP:
+        return now > then
+    if how is POSITIVE:
+        return now > 0
+    return how is PRESENT or now == how
+
+
+def hooks(receiver):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{taken.getsockname()[1]}/"
+    hook = '[[webhooks]]\nname = "{}"\nurl = "{}"\nsecret = "for-tests-only"\n'
+    return hook.format("good", receiver.url("/")) + hook.format("bad", away)
+
+
+LOCAL = '[[backends]]\nname = "local"\nkind = "embedded"\nquota = "10GB"\n'
+
+
+def test_every_metric_exists_and_moves(watched, receiver):
+    node = watched(hooks(receiver) + LOCAL, bucket='quota = "1GB"')
+    before, _ = scrape(node)
+    work(node)
+    half = half_a_put(node, HALF)
+    left = lambda: [metric for metric in METRICS if not moved(metric, before, scrape(node)[0])]  # noqa: E731
+    assert until(lambda: not left(), 20), left()
+    names = scrape(node)[1]
+    assert not names - {family(name) for name, _, _ in METRICS} - RARE
+    half.close()
+
+
+def expressions(value):
+    if isinstance(value, dict):
+        yield from ([value["expr"]] if "expr" in value else [])
+        for inner in value.values():
+            yield from expressions(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from expressions(inner)
+
+
+def test_every_query_of_the_dashboard_finds_its_metrics(watched, receiver):
+    node = watched(hooks(receiver) + LOCAL, bucket='quota = "1GB"')
+    work(node)
+    ready = lambda: (total(scrape(node)[0], "s3o_webhook_failures_total", {})  # noqa: E731
+                     and total(scrape(node)[0], "s3o_webhook_events_total", {}))
+    assert until(ready)
+    samples, _ = scrape(node)
+    queries = list(expressions(json.loads(DASHBOARD.read_text())))
+    assert len(queries) > 40
+    for query in queries:
+        grouping = {name.strip() for names in re.findall(r"\bby \(([^)]*)\)", query) for name in names.split(",")}
+        found = re.findall(r"\b((?:s3o|process)_\w+)(?:\{([^}]*)\})?", query)
+        assert found, query
+        for name, selectors in found:
+            wanted = grouping | set(re.findall(r"(\w+)[=!]", selectors))
+            assert any(known == name and wanted <= labels.keys() for known, labels, _ in samples), (query, name, wanted)
+
+
+def test_too_many_connections_are_counted(watched):
+    node = watched(s3="max_connections = 2")
+    host, port = node.host.split(":")
+    held = [socket.create_connection((host, int(port)), timeout=30) for _ in range(3)]
+    turned_away = lambda: total(scrape(node)[0], "s3o_connection_entries_total", {"outcome": "turned_away"})  # noqa: E731
+    assert until(lambda: turned_away() == 1)
+    assert total(scrape(node)[0], "s3o_connections", {}) == 2
+    for connection in held:
+        connection.close()
+    assert until(lambda: total(scrape(node)[0], "s3o_connections", {}) == 0)
+
+
+def test_a_request_goes_on_with_the_trace_of_its_client(watched, receiver):
+    """Protobuf writes ids and text as they are: they are looked for in what the collector got."""
+    node = watched(f'[telemetry]\notlp_endpoint = "{receiver.url()}"')
+    traced = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "traced-request-1"}
+    Raw(node).send("PUT", "traced", body=b"x", headers=traced)
+    Raw(node).send("GET", "missing", headers={"x-request-id": "untraced-request-2"})
+    # What waits is sent when the node stops.
+    node.stop()
+    bodies = [delivery.body for delivery in receiver.deliveries]
+    found = [delivery for delivery in receiver.deliveries if b"traced-request-1" in delivery.body]
+    assert found and (found[0].path, found[0].headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
+    for part in (bytes.fromhex(TRACE), bytes.fromhex(PARENT), b"PutObject", BUCKET.encode(), b"s3-orchestrator"):
+        assert part in found[0].body, part
+    assert sum(body.count(bytes.fromhex(TRACE)) for body in bodies) == 1
+    assert any(b"untraced-request-2" in body and b"NoSuchKey" in body for body in bodies)
+
+
+def test_a_ratio_of_none_sends_only_what_clients_sample(watched, receiver):
+    node = watched(f'[telemetry]\notlp_endpoint = "{receiver.url("/v1/traces")}"\nsample_ratio = "0"')
+    Raw(node).send("PUT", "unsampled", body=b"x")
+    sampled = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "sampled-by-the-client"}
+    Raw(node).send("GET", "unsampled", headers=sampled)
+    node.stop()
+    bodies = b"".join(delivery.body for delivery in receiver.deliveries)
+    assert b"sampled-by-the-client" in bodies and b"PutObject" not in bodies
+
+
+def test_the_audit_log_has_its_own_file_and_follows_when_it_is_moved(watched):
+    node = watched('[log]\naudit_file = "audit.log"\nlevel = "warn"')
+    raw, file = Raw(node), node.home / "audit.log"
+    keys = lambda name: [json.loads(line)["key"] for line in (node.home / name).read_text().splitlines()]  # noqa: E731
+    raw.send("PUT", "before", body=b"x")
+    for sent, name in ((signal.SIGUSR1, "audit.log.1"), (signal.SIGHUP, "audit.log.2")):
+        os.rename(file, node.home / name)
+        raw.send("PUT", "between", body=b"x")
+        assert until(lambda: "between" in keys(name))
+        node.process.send_signal(sent)
+        assert until(file.exists)
+        raw.send("PUT", "after", body=b"x")
+        assert until(lambda: "after" in keys("audit.log"))
+    assert keys("audit.log.1") == ["before", "between"]
+    assert keys("audit.log.2") == ["after", "between"]
+    assert keys("audit.log") == ["after"]
+    assert "PutObject" not in node.log.read_text()

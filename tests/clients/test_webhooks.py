@@ -1,0 +1,167 @@
+"""Webhooks: a receiver that is there, one that fails, one that is away while the node dies."""
+
+import hashlib
+import hmac
+import threading
+import time
+
+import pytest
+
+from guide import BUCKET
+from node import Node
+from raw import Raw
+from receiver import Receiver, until
+from s3client import client
+
+SECRET = "whsec-for-tests-only"
+
+
+@pytest.fixture
+def receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def told_node(tmp_path, receiver):
+    nodes = []
+
+    def start(more="", **options):
+        hook = f'[[webhooks]]\nname = "h"\nurl = "{receiver.url("/hook")}"\nsecret = "{SECRET}"\ntimeout = "1s"\n{more}\n'
+        nodes.append(Node(tmp_path / "node", more=hook, **options).start())
+        return nodes[-1]
+
+    yield start
+    for node in nodes:
+        node.stop()
+
+
+def signature(delivery):
+    stamp, _, signed = delivery.headers["x-s3o-signature"].partition(",v1=")
+    seconds = stamp.removeprefix("t=")
+    assert abs(time.time() - int(seconds)) < 120
+    return signed, hmac.new(SECRET.encode(), seconds.encode() + b"." + delivery.body, hashlib.sha256).hexdigest()
+
+
+def test_every_change_is_told_in_order_and_signed(told_node, receiver):
+    node = told_node(f'bucket = "{BUCKET}"')
+    s3 = client(node)
+    s3.put_object(Bucket=BUCKET, Key="a b", Body=b"content")
+    s3.copy_object(Bucket=BUCKET, Key="copied", CopySource={"Bucket": BUCKET, "Key": "a b"})
+    upload = s3.create_multipart_upload(Bucket=BUCKET, Key="parts")["UploadId"]
+    etag = s3.upload_part(Bucket=BUCKET, Key="parts", UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+    s3.complete_multipart_upload(
+        Bucket=BUCKET, Key="parts", UploadId=upload, MultipartUpload={"Parts": [{"ETag": etag, "PartNumber": 1}]})
+    s3.delete_object(Bucket=BUCKET, Key="a b")
+    s3.delete_object(Bucket=BUCKET, Key="was-never-there")
+    s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": "copied"}]})
+    expected = [
+        "ObjectCreated:Put a+b",
+        "ObjectCreated:Copy copied",
+        "ObjectCreated:CompleteMultipartUpload parts",
+        "ObjectRemoved:Delete a+b",
+        "ObjectRemoved:Delete copied",
+    ]
+    until(lambda: len(receiver.told) >= len(expected))
+    assert receiver.told == expected
+    first = receiver.received[0]["s3"]
+    assert (first["bucket"]["name"], first["object"]["size"]) == (BUCKET, 7)
+    assert first["object"]["eTag"] == hashlib.md5(b"content").hexdigest()
+    for delivery in receiver.deliveries:
+        signed, expected_signature = signature(delivery)
+        assert signed == expected_signature
+        assert (delivery.path, delivery.headers["content-type"]) == ("/hook", "application/json")
+
+
+def test_only_what_was_asked_for_is_told(told_node, receiver):
+    raw = Raw(told_node(f'bucket = "{BUCKET}"\nprefix = "in/"\nevents = ["removed"]'))
+    for key in ("in/a", "out/a", "in/b"):
+        raw.send("PUT", key, body=b"x")
+        raw.send("DELETE", key)
+    until(lambda: len(receiver.told) >= 2)
+    time.sleep(0.5)
+    assert receiver.told == ["ObjectRemoved:Delete in/a", "ObjectRemoved:Delete in/b"]
+
+
+def test_a_receiver_that_fails_is_told_again_in_the_same_order(told_node, receiver):
+    node = told_node('events = ["created"]')
+    raw = Raw(node)
+    for step, (status, delay) in enumerate(((500, 0), (0, 0), (200, 3), (404, 0))):
+        receiver.status, receiver.delay = status, delay
+        before = len(receiver.deliveries)
+        raw.send("PUT", f"k{step}", body=b"x")
+        assert until(lambda: len(receiver.deliveries) > before + 1), f"{status} {delay} is not tried again"
+    receiver.status, receiver.delay = 204, 0
+    assert until(lambda: len(receiver.told) >= 4), receiver.told
+    assert [line.split()[1] for line in receiver.told] == ["k0", "k1", "k2", "k3"]
+    log = node.log.read_text()
+    assert "not delivered" in log and SECRET not in log
+
+
+def test_nothing_is_lost_when_the_node_dies(told_node, receiver):
+    receiver.status = 503
+    node = told_node('events = ["created"]')
+    written = {}
+
+    def write(raw, writer, number):
+        for n in range(1000):
+            try:
+                if raw.send("PUT", f"{writer}/{n % 10}", body=str(n).encode()).status != 200:
+                    return
+            except OSError:
+                return
+            key = f"{writer}/{n % 10}"
+            written[key] = written.get(key, 0) + 1
+
+    for number in range(4):
+        raw = Raw(node)
+        writers = [threading.Thread(target=write, args=(raw, writer, number)) for writer in range(4)]
+        for thread in writers:
+            thread.start()
+        time.sleep(0.3)
+        node.process.kill()
+        node.process.wait()
+        for thread in writers:
+            thread.join()
+        # From the third time on the receiver is there, and the node dies in the middle of telling it.
+        receiver.status = 503 if number < 1 else 200
+        node.start()
+    assert sum(written.values()) > 40, written
+
+    def missing():
+        seen = {}
+        for record in receiver.received:
+            seen.setdefault(record["s3"]["object"]["key"], set()).add(record["s3"]["object"]["sequencer"])
+        return {key: times for key, times in written.items() if len(seen.get(key, ())) < times}
+
+    assert until(lambda: not missing()), missing()
+
+
+def test_trouble_is_told_when_it_begins_and_when_it_is_over(told_node, receiver):
+    node = told_node('events = ["trouble"]', bucket='quota = "1MB"')
+    raw = Raw(node)
+    assert raw.send("PUT", "large", body=b"x" * 950_000).status == 200
+    states = lambda: [r["trouble"]["state"] for r in receiver.received if r["eventName"] == "Trouble:QuotaNear"]  # noqa: E731
+    assert until(lambda: states() == ["begun"]), receiver.received
+    assert f"bucket {BUCKET}" in receiver.received[0]["trouble"]["message"]
+    raw.send("DELETE", "large")
+    assert until(lambda: states() == ["begun", "over"])
+
+
+def test_what_waits_for_a_receiver_that_was_removed_is_forgotten(told_node, receiver):
+    receiver.status = 503
+    node = told_node()
+    hook = node.more
+    Raw(node).send("PUT", "a", body=b"x")
+    node.stop()
+    node.more = ""
+    node.start()
+    assert "dropped" in node.log.read_text()
+    Raw(node).send("PUT", "b", body=b"x")
+    node.stop()
+    receiver.status, node.more = 200, hook
+    node.start()
+    Raw(node).send("PUT", "c", body=b"x")
+    assert until(lambda: receiver.told)
+    assert receiver.told == ["ObjectCreated:Put c"]
