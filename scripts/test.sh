@@ -36,8 +36,9 @@ count_pytest() { # FILE
 
 scripts/test-deps.sh || note_failure test-deps
 
-# The clients speak to the release-built node: built first, so that a failure to build is seen alone.
-cargo build --release --locked --package s3-orchestrator || note_failure build
+# Built first, so that a failure to build is seen alone; with the node that the clients speak to. All at
+# once: for a package of its own cargo would choose other features and build the dependencies again.
+cargo test --release --locked --workspace --no-run || note_failure build
 
 cargo test --release --locked --workspace --no-fail-fast 2>&1 | tee "$log/cargo" || note_failure cargo-test
 count_cargo "$log/cargo"

@@ -159,7 +159,7 @@ async fn holds_one_of(stage: &Stage, at: &str, allowed: &[Option<Bytes>]) {
 fn a_put(name: &str, at: &'static str, size: u64, promised: bool, before: Option<(u64, u64)>) {
     let work = async move |store: Store, bucket: BucketId, _: UploadRef| {
         let request = put(bucket, at, promised.then_some(size));
-        drop(store.put(request, body(3, size)).await.unwrap());
+        store.put(request, body(3, size)).await.unwrap();
     };
     let before = before.map(|(seed, size)| content(seed, size));
     let check = async move |stage: &Stage, _| {

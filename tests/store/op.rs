@@ -322,7 +322,7 @@ impl Resolver<'_> {
         if self.rng.chance(1) {
             return key(&"k".repeat(types::MAX_KEY_BYTES));
         }
-        key(*self.rng.pick::<&str>(KEYS))
+        key(self.rng.pick::<&str>(KEYS))
     }
 
     /// Mostly one that holds an object.

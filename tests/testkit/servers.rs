@@ -66,8 +66,7 @@ impl Server {
         command.args(["serve", "s3", "--addr", "127.0.0.1:0", "--auth-key"]);
         command.arg(format!("{ACCESS_KEY},{SECRET}")).arg(files.path()).stdin(Stdio::null());
         command.env("RCLONE_CONFIG", "/dev/null").args(["--log-level", "INFO"]);
-        // What was just written is listed at once.
-        command.args(["--vfs-cache-mode", "off", "--dir-cache-time", "0s"]);
+        command.args(["--vfs-cache-mode", "off"]);
         Self::start("rclone", command, Some(files))
     }
 

@@ -50,19 +50,24 @@ fn mount<'a>(reader: &mut Reader<'a>, section: &Section<'a>, buckets: &[super::B
         let prefix = check_prefix(&text.value);
         reader.parsed(&text, prefix)
     });
-    let mount = Mount {
+    // All of it is read before any of it is missed: every mistake is said.
+    let (read_only, nonempty) = (reader.boolean(section, "read_only"), reader.boolean(section, "nonempty"));
+    let allow_other = reader.boolean(section, "allow_other");
+    let (uid, gid) = (reader.number(section, "uid"), reader.number(section, "gid"));
+    let file_mode = mode(reader, section, "file_mode", DEFAULT_FILE_MODE);
+    let dir_mode = mode(reader, section, "dir_mode", DEFAULT_DIR_MODE);
+    Some(Mount {
         bucket: bucket?,
         path: path?,
         prefix: prefix?,
-        read_only: reader.boolean(section, "read_only").unwrap_or(true),
-        nonempty: reader.boolean(section, "nonempty").unwrap_or(false),
-        allow_other: reader.boolean(section, "allow_other").unwrap_or(false),
-        uid: reader.number(section, "uid"),
-        gid: reader.number(section, "gid"),
-        file_mode: mode(reader, section, "file_mode", DEFAULT_FILE_MODE),
-        dir_mode: mode(reader, section, "dir_mode", DEFAULT_DIR_MODE),
-    };
-    Some(mount)
+        read_only: read_only.unwrap_or(true),
+        nonempty: nonempty.unwrap_or(false),
+        allow_other: allow_other.unwrap_or(false),
+        uid,
+        gid,
+        file_mode,
+        dir_mode,
+    })
 }
 
 fn bucket<'a>(
