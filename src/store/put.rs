@@ -33,7 +33,8 @@ impl Store {
         let PutRequest { bucket, key, headers, conditions, promised } = request;
         self.check_put(bucket, &key, &conditions, promised.size).await?;
         let replaced_bytes = self.find(bucket, &key).await?.map_or(0, |current| current.size);
-        let body = self.ingest(bucket, &promised, replaced_bytes, source).await?;
+        let purpose = Purpose { bucket, key: Some(&key), headers: &headers, part: None };
+        let body = self.ingest(purpose, &promised, replaced_bytes, source).await?;
         let asker = Asker { bucket, origin: meta::Origin::default(), waits: true };
         self.record(asker, key, headers, conditions, body, None).await
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use meta::{Account, Draft, MetaError, NotMoved, Order, Origin, Start, Txn};
 use types::{BucketId, ETag, Key, ObjectHeaders, Timestamp, WriteConditions};
 
+use crate::purpose::Purpose;
 use crate::ingest::Ingested;
 use crate::{Object, Promised, Source, SourceError, Store, StoreError};
 
@@ -203,7 +204,8 @@ impl Store {
 
     async fn mark(&self, bucket: BucketId, headers: ObjectHeaders) -> Result<Mark, StoreError> {
         let promised = Promised { size: Some(0), ..Promised::default() };
-        let body = self.ingest(bucket, &promised, 0, Nothing).await?;
+        let purpose = Purpose { bucket, key: None, headers: &headers, part: None };
+        let body = self.ingest(purpose, &promised, 0, Nothing).await?;
         Ok(Mark { body, headers, now: self.now() })
     }
 }
