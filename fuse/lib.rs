@@ -18,6 +18,7 @@ mod ended;
 mod errno;
 mod filesystem;
 mod handle;
+mod hidden;
 mod inode;
 mod listing;
 mod mount;
@@ -31,5 +32,6 @@ mod staged;
 mod writing;
 mod xattr;
 
+pub use hidden::Hidden;
 pub use mount::Mount;
 pub use options::Options;

@@ -18,6 +18,7 @@ use crate::debts::Debts;
 use crate::directory::Source;
 use crate::ended::Ended;
 use crate::filesystem::FileSystem;
+use crate::hidden::Hidden;
 use crate::inode::Inodes;
 use crate::mountpoint;
 use crate::notify::Notices;
@@ -100,11 +101,9 @@ impl Mount {
         self.fs.inodes.len()
     }
 
-    /// How many entries of the mount's directory at `prefix` cannot be shown, by reason.
-    pub fn hidden(&self, prefix: &str) -> io::Result<Vec<(&'static str, u64)>> {
-        let prefix = format!("{}{prefix}", self.fs.options.prefix);
-        let counted = self.fs.hidden(&prefix)?;
-        Ok(counted.into_iter().map(|(reason, count)| (reason.name(), count)).collect())
+    /// What of the bucket cannot be shown; `max_named` keys of it by name.
+    pub async fn hidden(&self, max_named: usize) -> io::Result<Hidden> {
+        self.fs.hidden_keys(max_named).await
     }
 
     pub fn open_handles(&self) -> usize {

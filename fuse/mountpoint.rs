@@ -32,7 +32,7 @@ pub fn prepare(path: &Path, nonempty: bool) -> io::Result<PathBuf> {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
     }
     if !nonempty && std::fs::read_dir(&path)?.next().is_some() {
-        let why = "the directory is not empty; `nonempty = true` hides what is in it";
+        let why = "the directory is not empty; the option `nonempty` hides what is in it";
         return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, why));
     }
     Ok(path)

@@ -11,7 +11,11 @@ put() { # MODE SOURCE TARGET
 }
 
 put 0755 "$CARGO_TARGET_DIR/release/s3-orchestrator" "$prefix/bin/s3-orchestrator"
+# mount(8) looks for its helpers there only.
+install -d "$destdir/sbin"
+ln -sf "$prefix/bin/s3-orchestrator" "$destdir/sbin/mount.s3-orchestrator"
 put 0644 man/s3-orchestrator.1 "$prefix/share/man/man1/s3-orchestrator.1"
+put 0644 man/s3-orchestrator-mount.8 "$prefix/share/man/man8/s3-orchestrator-mount.8"
 put 0644 man/s3-orchestrator.toml.5 "$prefix/share/man/man5/s3-orchestrator.toml.5"
 put 0644 packaging/s3-orchestrator.service "$prefix/lib/systemd/system/s3-orchestrator.service"
 put 0644 packaging/s3-orchestrator.sysusers "$prefix/lib/sysusers.d/s3-orchestrator.conf"

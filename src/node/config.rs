@@ -21,7 +21,7 @@ pub use buckets::{Bucket, Credential, Origin, check_access_key_id};
 pub use changes::Change;
 pub use difference::{Difference, Settings};
 pub use expand::Env;
-pub use mounts::Mount;
+pub use mounts::{DEFAULT_DIR_MODE, DEFAULT_FILE_MODE, Mount, check_mode, check_prefix};
 pub use problem::Problem;
 pub use s3::{S3, parse_listen};
 pub use secret::judge as check_secret;

@@ -2,6 +2,7 @@
 
 use crate::finding::Finding;
 use crate::jobs::{Report, State};
+use crate::mounts::Running;
 use crate::node::Node;
 use crate::usage::{self, Account};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +14,7 @@ pub fn findings(node: &Node) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(fence(node));
     findings.extend(disk(node));
-    findings.extend(node.mounts.all().iter().filter_map(|mount| unmounted(mount)));
+    findings.extend(node.mounts.all().iter().filter_map(unmounted));
     findings.extend(usage::backends(node).iter().filter_map(|account| quota("backend", account)));
     findings.extend(usage::buckets(node).iter().filter_map(|account| quota("bucket", account)));
     findings.extend(node.jobs.all().iter().filter_map(|job| work(&job.report())));
@@ -33,9 +34,9 @@ fn fence(node: &Node) -> Option<Finding> {
     })
 }
 
-fn unmounted(mount: &fuse::Mount) -> Option<Finding> {
-    let path = mount.path().display();
-    (!mount.is_alive()).then(|| {
+fn unmounted(running: &Running) -> Option<Finding> {
+    let path = running.mount.path().display();
+    (!running.mount.is_alive()).then(|| {
         let message = format!("the mount at {path} is gone: somebody else unmounted it");
         Finding::warning("mount-gone", message, "restart the node to mount it again")
     })

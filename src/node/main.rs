@@ -41,7 +41,10 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match command::mount_helper::translated(std::env::args_os()) {
+        Some(arguments) => Cli::parse_from(arguments),
+        None => Cli::parse(),
+    };
     process::keep_private();
     match cli.command.run(&cli.global) {
         Ok(code) => code,

@@ -2,49 +2,102 @@
 
 use crate::config;
 use crate::options;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
 
 /// What is going on in a mount may take so long to end when the node stops.
 const GRACE: Duration = Duration::from_secs(10);
+/// Each has threads of its own.
+const MAX_MOUNTS: usize = 256;
 
 /// Calls may wait for the disk and for the kernel: not for the threads that serve sockets.
 pub struct Mounts {
     store: Store,
-    running: Mutex<Vec<Arc<fuse::Mount>>>,
+    running: Mutex<Vec<Running>>,
+    /// One after the other, so that two do not get the same place.
+    adding: Mutex<()>,
+}
+
+#[derive(Clone)]
+pub struct Running {
+    pub mount: Arc<fuse::Mount>,
+    /// Of the configuration: it comes again with the node.
+    pub lasting: bool,
+    /// It has left its place, and files in it are still open.
+    pub leaving: bool,
+}
+
+impl Running {
+    fn wanted(&self) -> bool {
+        self.mount.is_alive() || (self.lasting && !self.leaving)
+    }
+}
+
+/// How an order to unmount ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmounted {
+    Ended,
+    /// Files are still open; they can be used until they are closed.
+    InUse,
+    NotMounted,
 }
 
 impl Mounts {
     pub fn new(store: &Store) -> Self {
-        Self { store: store.clone(), running: Mutex::new(Vec::new()) }
+        Self { store: store.clone(), running: Mutex::default(), adding: Mutex::default() }
     }
 
     /// Those of the configuration: a node that cannot have one does not start.
     pub fn start(&self, mounts: &[config::Mount]) -> anyhow::Result<()> {
-        for mount in mounts {
-            self.add(options::of_mount(mount, &self.store)?)?;
-        }
-        Ok(())
+        mounts.iter().try_for_each(|mount| self.add(mount, true).map(|_| ()))
     }
 
-    pub fn add(&self, options: fuse::Options) -> anyhow::Result<()> {
+    pub fn add(&self, mount: &config::Mount, lasting: bool) -> anyhow::Result<Running> {
+        let options = options::of_mount(mount, &self.store)?;
         let place = options.path.display().to_string();
+        let _one = self.adding.lock();
+        if self.all().len() >= MAX_MOUNTS {
+            bail!("there are {MAX_MOUNTS} mounts already");
+        }
         let mount =
             fuse::Mount::start(&self.store, options).with_context(|| format!("cannot mount on {place}"))?;
-        let mut running = self.running.lock();
-        // What somebody else unmounted is forgotten when the next comes.
-        running.retain(|mount| mount.is_alive());
-        running.push(Arc::new(mount));
-        Ok(())
+        let running = Running { mount: Arc::new(mount), lasting, leaving: false };
+        let mut all = self.running.lock();
+        // One of the configuration that somebody else unmounted has its successor.
+        all.retain(|other| other.mount.is_alive() || other.mount.path() != running.mount.path());
+        all.push(running.clone());
+        drop(all);
+        Ok(running)
     }
 
-    /// Also those that somebody else unmounted, until the next comes.
-    pub fn all(&self) -> Vec<Arc<fuse::Mount>> {
-        self.running.lock().clone()
+    /// What somebody else unmounted is forgotten, unless the configuration wants it.
+    pub fn all(&self) -> Vec<Running> {
+        let mut running = self.running.lock();
+        let ended: Vec<_> = running.extract_if(.., |running| !running.wanted()).collect();
+        let all = running.clone();
+        drop(running);
+        // Their end waits for the store, which nobody here should.
+        drop(ended);
+        all
+    }
+
+    pub fn remove(&self, path: &Path) -> Unmounted {
+        let at =
+            |running: &Running| running.mount.path() == path && running.mount.is_alive() && !running.leaving;
+        let Some(found) = self.all().into_iter().find(at) else { return Unmounted::NotMounted };
+        let ended = found.mount.unmount(GRACE);
+        let mut running = self.running.lock();
+        let same = |running: &Running| Arc::ptr_eq(&running.mount, &found.mount);
+        match ended {
+            true => running.retain(|running| !same(running)),
+            // Its files still hear of changes.
+            false => running.iter_mut().filter(|running| same(running)).for_each(|r| r.leaving = true),
+        }
+        if ended { Unmounted::Ended } else { Unmounted::InUse }
     }
 
     /// At the end: all at the same time.
@@ -52,7 +105,9 @@ impl Mounts {
         let running = std::mem::take(&mut *self.running.lock());
         let waiting: Vec<_> = running
             .into_iter()
-            .map(|mount| std::thread::spawn(move || (mount.path().to_owned(), mount.unmount(GRACE))))
+            .map(|Running { mount, .. }| {
+                std::thread::spawn(move || (mount.path().to_owned(), mount.unmount(GRACE)))
+            })
             .collect();
         for ended in waiting {
             match ended.join() {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod coherence;
+mod commands;
 mod life;
 mod names;
 mod naming;

@@ -81,3 +81,50 @@ fn a_database_is_read() {
     assert_eq!(rig.run("sqlite3 'file:x.db?immutable=1' 'select a from t'"), "7\n");
     rig.finish();
 }
+
+#[test]
+fn editors_save_by_rename_or_by_writing_anew() {
+    let rig = Rig::writable();
+    rig.put("f", "old");
+    // As vim does with `backupcopy=no`, and most others: a copy beside it, synced, under the old name.
+    rig.run("echo new > .f.swp && sync .f.swp && mv f f~ && mv .f.swp f && rm f~");
+    assert_eq!(rig.get("f").unwrap(), "new\n");
+    // As vim does with `backupcopy=yes`, and nano.
+    rig.run("cp -p f f~ && echo newer > f && sync f && rm f~");
+    assert_eq!(rig.get("f").unwrap(), "newer\n");
+    assert_eq!(rig.keys(), ["f"]);
+    rig.finish();
+}
+
+/// What does not work says so, and leaves what was there.
+#[test]
+fn what_is_not_supported_fails_clearly() {
+    let rig = Rig::writable();
+    rig.put("f", "0123456789");
+    for (line, why) in [
+        ("echo X | dd of=f conv=notrunc bs=1 seek=3 status=none", "Operation not supported"),
+        ("truncate -s 4 f", "Operation not supported"),
+        ("ln f g", "Operation not permitted"),
+        ("ln -s f g", "Operation not permitted"),
+        ("mkfifo g", "Operation not permitted"),
+        ("mknod g c 1 3", "Operation not permitted"),
+    ] {
+        let (good, text) = rig.shell(line);
+        assert!(!good && text.contains(why), "{line}: {text}");
+    }
+    assert_eq!((rig.get("f").unwrap().as_ref(), rig.keys().len()), (&b"0123456789"[..], 1));
+    // An archive with links: the rest of it is there.
+    let archive = tempfile::tempdir().unwrap();
+    let path = archive.path().display();
+    rig.run(&format!("cd {path} && mkdir d && echo x > d/x && ln -s x d/link && tar -cf a.tar d"));
+    let (good, text) = rig.shell(&format!("tar -xf {path}/a.tar"));
+    assert!(!good && text.contains("d/link"), "{text}");
+    assert_eq!(rig.get("d/x").unwrap(), "x\n");
+    if installed("sqlite3") {
+        rig.run(&format!("sqlite3 {path}/x.db 'create table t(a)' && cp {path}/x.db ."));
+        let (good, text) = rig.shell("sqlite3 x.db 'insert into t values(1)'");
+        assert!(!good, "{text}");
+        assert_eq!(rig.run("sqlite3 'file:x.db?immutable=1' 'select count(*) from t'"), "0\n");
+    }
+    rig.finish();
+}

@@ -213,7 +213,9 @@ fn versions_agree() {
 #[test]
 fn without_a_node_there_is_a_clear_answer() {
     let place = Place::with_config(SMALL);
-    for command in ["status", "usage", "cleanup", "jobs", "logs", "log-level", "reload", "credentials"] {
+    for command in
+        ["status", "usage", "cleanup", "jobs", "logs", "log-level", "reload", "credentials", "mounts"]
+    {
         let refused = place.run(&[command]);
         assert_eq!(refused.code, Some(3), "{command}: {refused:?}");
         assert!(refused.err.contains("no node is running here"), "{command}: {}", refused.err);

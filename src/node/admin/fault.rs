@@ -39,6 +39,10 @@ impl Fault {
         Self::new(FaultCode::BadRequest, message)
     }
 
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(FaultCode::Failed, message)
+    }
+
     pub fn status(&self) -> StatusCode {
         match self.code {
             FaultCode::BadRequest => StatusCode::BAD_REQUEST,

@@ -11,10 +11,13 @@ pub mod jobs;
 pub mod locate;
 pub mod log_level;
 pub mod logs;
+pub mod mount;
+pub mod mounts;
 pub mod reload;
 mod routes;
 pub mod socket;
 pub mod status;
+pub mod umount;
 pub mod usage;
 pub mod version;
 

@@ -1,6 +1,9 @@
 //! The table of what the node can be asked: `POST /v1/NAME`, JSON in, JSON out.
 
-use super::{Fault, cleanup, credentials, jobs, locate, log_level, logs, reload, status, usage, version};
+use super::{
+    Fault, cleanup, credentials, jobs, locate, log_level, logs, mount, mounts, reload, status, umount, usage,
+    version,
+};
 use crate::node::Node;
 use hyper::body::Bytes;
 use serde::Serialize;
@@ -31,8 +34,11 @@ routes! {
     "locate" => locate::answer,
     "log-level" => log_level::answer,
     "logs" => logs::answer,
+    "mount" => mount::answer,
+    "mounts" => mounts::answer,
     "reload" => reload::answer,
     "status" => status::answer,
+    "umount" => umount::answer,
     "usage" => usage::answer,
     "version" => version::answer,
 }

@@ -1,5 +1,6 @@
 //! How the node is, on one screen: what is wrong comes first.
 
+use super::mounts::Mount;
 use super::{Fault, Nothing};
 use crate::finding::{Finding, Severity};
 use crate::health;
@@ -44,17 +45,6 @@ pub struct Disk {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Mount {
-    pub bucket: String,
-    pub prefix: String,
-    pub path: PathBuf,
-    pub read_only: bool,
-    /// Nobody else unmounted it.
-    pub alive: bool,
-    pub open_files: u64,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Queue {
     pub name: String,
     pub waiting: u64,
@@ -83,22 +73,8 @@ pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Faul
         }],
         buckets: usage::buckets(&node),
         backends: usage::backends(&node),
-        mounts: node.mounts.all().iter().map(|mount| Mount::from(&**mount)).collect(),
+        mounts: node.mounts.all().iter().map(Mount::from).collect(),
     })
-}
-
-impl From<&fuse::Mount> for Mount {
-    fn from(mount: &fuse::Mount) -> Self {
-        let options = mount.options();
-        Self {
-            bucket: options.bucket_name.to_string(),
-            prefix: options.prefix.clone(),
-            path: mount.path().to_owned(),
-            read_only: options.read_only,
-            alive: mount.is_alive(),
-            open_files: mount.open_handles() as u64,
-        }
-    }
 }
 
 /// As seen from anywhere.

@@ -1,8 +1,8 @@
 //! `s3-orchestrator status`: one screen.
 
-use super::{Ask, Global, Run, usage, words};
+use super::{Ask, Global, Run, mounts, usage, words};
 use crate::admin::Nothing;
-use crate::admin::status::{Health, Mount, Queue, Status};
+use crate::admin::status::{Health, Queue, Status};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -46,20 +46,9 @@ fn text(status: &Status) -> String {
     let _ = write!(text, "\nBuckets:\n{}", usage::accounts(&status.buckets));
     let _ = write!(text, "\nBackends:\n{}", usage::accounts(&status.backends));
     if !status.mounts.is_empty() {
-        let _ = write!(text, "\nMounts:\n{}", mounts(&status.mounts));
+        let _ = write!(text, "\nMounts:\n{}", mounts::table(&status.mounts));
     }
     text
-}
-
-fn mounts(mounts: &[Mount]) -> String {
-    let row = |mount: &Mount| {
-        let mode = if mount.read_only { "read-only" } else { "read-write" };
-        let state = if mount.alive { mode } else { "gone" };
-        let shown = format!("{}/{}", mount.bucket, mount.prefix);
-        vec![mount.path.display().to_string(), shown, state.to_owned(), mount.open_files.to_string()]
-    };
-    let rows: Vec<_> = mounts.iter().map(row).collect();
-    words::table(&["path", "shows", "state", "open files"], &rows)
 }
 
 fn queue(queue: &Queue) -> String {

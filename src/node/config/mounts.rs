@@ -5,8 +5,8 @@ use super::reader::{Reader, Section};
 use std::path::PathBuf;
 use types::{BucketName, MAX_KEY_BYTES};
 
-const DEFAULT_FILE_MODE: u32 = 0o644;
-const DEFAULT_DIR_MODE: u32 = 0o755;
+pub const DEFAULT_FILE_MODE: u32 = 0o644;
+pub const DEFAULT_DIR_MODE: u32 = 0o755;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
