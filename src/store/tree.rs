@@ -9,8 +9,8 @@ use bytes::Bytes;
 use meta::{Account, Draft, MetaError, NotMoved, Order, Origin, Start, Txn};
 use types::{BucketId, ETag, Key, ObjectHeaders, Timestamp, WriteConditions};
 
-use crate::purpose::Purpose;
 use crate::ingest::Ingested;
+use crate::purpose::Purpose;
 use crate::{Object, Promised, Source, SourceError, Store, StoreError};
 
 /// A tree of more keys is not renamed in one commit: everybody else waits for it.
