@@ -75,7 +75,6 @@ codes! {
     RequestHeaderSectionTooLarge 400
     RequestTimeTooSkewed 403
     RequestTimeout 400
-    ServiceUnavailable 503
     SignatureDoesNotMatch 403
     ServiceUnavailable 503
     SlowDown 503

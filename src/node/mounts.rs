@@ -4,7 +4,7 @@ use crate::config;
 use crate::options;
 use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -119,6 +119,6 @@ impl Mounts {
     }
 }
 
-fn late(path: &PathBuf) {
+fn late(path: &Path) {
     tracing::warn!(path = %path.display(), "files are still open in the mount; they end with the node");
 }

@@ -5,6 +5,7 @@ use crate::process;
 use anyhow::Context as _;
 use s3api::{Bucket, Credential, Proxies, RateLimits};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{BackendSource, Opener, Store};

@@ -30,7 +30,7 @@ async fn a_disk_that_is_not_mounted_is_absent_and_comes_back() {
     assert_eq!(fault(known.head(&location).await), Fault::Unavailable);
     assert_eq!(fault(known.list("", None, 10).await), Fault::Unavailable);
     assert_eq!(fault(put(&known, NewReplica::of(new_blob()), &bytes).await), Fault::Unavailable);
-    assert_eq!(fault(known.remove(&[location.clone()]).await), Fault::Unavailable);
+    assert_eq!(fault(known.remove(std::slice::from_ref(&location)).await), Fault::Unavailable);
     assert!(known.open_file(&location).unwrap().is_err());
     assert_eq!(fs::read_dir(&mount).unwrap().count(), 0, "nothing is written to the mount point");
     // Whoever has used it in this run holds the old directory, and notices at the next probe.

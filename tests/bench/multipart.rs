@@ -139,7 +139,7 @@ fn lay_composite(txn: &mut Txn<'_>, bucket: BucketId) -> Result<(), MetaError> {
         left -= size;
     }
     let blob = BlobId(txn.next_id()?);
-    txn.add_composite(blob, parts);
+    txn.add_composite(blob, bucket, parts);
     lay_object(txn, bucket, "large-in-parts", blob, LARGE_BYTES)
 }
 

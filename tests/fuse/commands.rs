@@ -83,7 +83,7 @@ fn a_mount_comes_and_goes_while_the_node_runs() {
         (&shown["read_only"], &shown["lasting"], &shown["hidden"]),
         (&false.into(), &false.into(), &().into())
     );
-    assert!(good(node, "status", &[]).contains(&format!("\nMounts:\n")), "status does not show the mount");
+    assert!(good(node, "status", &[]).contains("\nMounts:\n"), "status does not show the mount");
     assert_eq!(document(node, "status", &[])["mounts"][0]["path"], dir.as_str());
     assert_eq!(good(node, "umount", &[&dir]), format!("{dir} is unmounted\n"));
     assert_eq!(names(place.path()), Vec::<String>::new());

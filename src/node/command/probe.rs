@@ -60,7 +60,7 @@ struct Finding {
 impl Run for ProbeArgs {
     fn run(&self, global: &Global) -> anyhow::Result<ExitCode> {
         let config = config_file::load(&config_file::in_use(self.config.as_deref())?)?;
-        telemetry::init(global.log, &config.log)?;
+        telemetry::init(global.log, &config.log, None, None)?;
         let chosen = choose(&config, &self.backend)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let outcome = runtime.block_on(probe(&config, &chosen))?;

@@ -49,6 +49,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// As it is written in the file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Disk { .. } => "disk",
+            Self::S3(_) => "s3",
+        }
+    }
+
     /// What two backends must not share: copies in one place are one copy.
     fn place(&self) -> Option<String> {
         match self {
