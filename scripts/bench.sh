@@ -9,6 +9,4 @@ scripts/deps.sh
 
 # The program is wanted, not the service: in this runlevel installing it does not start it.
 RUNLEVEL=1 want nginx nginx-light
-want fusermount3 fuse3
-want rclone rclone
 exec cargo bench --locked --package s3-orchestrator --bench bench -- "$@"

@@ -6,7 +6,5 @@ export CCACHE_MAXSIZE="${CCACHE_MAXSIZE:-4G}"
 if command -v ccache >/dev/null 2>&1; then
   export CC="${CC:-ccache cc}" CXX="${CXX:-ccache c++}"
 fi
-# Suites for file systems, for the tests.
-export S3O_TOOLS="${S3O_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/s3-orchestrator/tools}"
 # The Python clients of the tests.
 export S3O_VENV="${S3O_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/s3-orchestrator/venv}"

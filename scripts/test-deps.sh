@@ -17,13 +17,6 @@ want rsync rsync
 want git git
 want sqlite3 sqlite3
 
-suite() { # CRATE VERSION
-  grep -qs "^\"$1 $2 " "$S3O_TOOLS/.crates.toml" && return
-  cargo install --quiet --debug --locked --root "$S3O_TOOLS" --version "$2" "$1"
-}
-suite pjdfstest 0.2.2
-suite fsx 0.3.2
-
 requirements=tests/clients/requirements.txt
 [ -f "$requirements" ] || exit 0
 want go golang-go

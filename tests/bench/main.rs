@@ -3,7 +3,7 @@
 //! Every figure is a ratio to a yardstick measured in the same run, in rounds that take turns, because
 //! the speed of a machine that others use as well changes by the minute. Each section starts nodes of its own.
 //!
-//! Start with [`main`]; a section is a file: `small`, `large`, `listing`, `multipart`, `memory`, `mount`.
+//! Start with [`main`]; a section is a file: `small`, `large`, `listing`, `multipart`, `memory`.
 
 mod bare;
 mod http;
@@ -11,7 +11,6 @@ mod large;
 mod listing;
 mod load;
 mod memory;
-mod mount;
 mod multipart;
 mod process;
 mod report;
@@ -38,9 +37,6 @@ pub struct Scale {
     /// Bytes of the large object.
     pub large_bytes: u64,
     pub requests: u64,
-    /// In one directory of a mount, and those of them that are read.
-    pub names: u64,
-    pub small_files: u64,
     /// Of the small requests only these, for a profile: `PUT-64`.
     pub only: Option<String>,
 }
@@ -51,8 +47,6 @@ const FULL: Scale = Scale {
     upload_bytes: 128 << 20,
     large_bytes: 1 << 30,
     requests: 40_000,
-    names: 100_000,
-    small_files: 10_000,
     only: None,
 };
 
@@ -63,23 +57,21 @@ const QUICK: Scale = Scale {
     upload_bytes: 8 << 20,
     large_bytes: 64 << 20,
     requests: 2_000,
-    names: 5_000,
-    small_files: 500,
     only: None,
 };
 
 type Section = fn(&Scale, &mut Report) -> Result<()>;
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 5] = [
     ("small", small::measure),
     ("large", large::measure),
     ("listing", listing::measure),
     ("multipart", multipart::measure),
     ("memory", memory::measure),
-    ("mount", mount::measure),
 ];
 
-const USAGE: &str = "usage: bench [--quick] [--uploads-whole] [--only=PUT-64] [small] [large] [listing] [multipart] [memory] [mount]";
+const USAGE: &str =
+    "usage: bench [--quick] [--uploads-whole] [--only=PUT-64] [small] [large] [listing] [multipart] [memory]";
 
 fn main() -> Result<()> {
     // Cargo adds `--bench`.

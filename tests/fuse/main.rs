@@ -12,7 +12,6 @@ mod naming;
 mod property;
 mod reading;
 mod rig;
-mod suites;
 mod tools;
 mod watchdog;
 mod writing;
