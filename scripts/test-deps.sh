@@ -9,6 +9,7 @@ scripts/deps.sh
 want mkfs.ext4 e2fsprogs
 want losetup mount
 want curl curl
+want strace strace
 want openssl openssl
 want nginx nginx-light
 want caddy caddy
