@@ -42,6 +42,8 @@ pub struct Directory {
     children: HashMap<Box<str>, u64>,
     /// It was there when the kernel last asked: nothing lies in one that is gone.
     live: bool,
+    /// How many commits were heard of when it came to be here.
+    entered: u64,
     /// Moves with every change in it.
     generation: u64,
     /// The generation that the kernel may hold a listing of.
@@ -85,6 +87,8 @@ pub struct Table {
     staged: HashMap<Name, Vec<Arc<Staged>>>,
     /// Who was sent back to look a name up again, to find a file in the making there.
     awaited: HashMap<(Name, u32), Awaited>,
+    /// How many commits were heard of when it was locked.
+    as_of: u64,
 }
 
 pub type Name = (u64, Box<str>);
@@ -119,7 +123,9 @@ impl Inodes {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock()
+        let mut table = self.table.lock();
+        table.as_of = self.changes();
+        table
     }
 
     /// How many commits were heard of.
@@ -128,14 +134,14 @@ impl Inodes {
     }
 
     /// On the committer's thread, before anybody is told of the commit.
-    pub fn changed(&self) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
+    pub fn changed(&self) -> u64 {
+        self.changes.fetch_add(1, Ordering::SeqCst)
     }
 
     /// The table, if no commit came since `changes` was read.
     pub fn lock_unchanged(&self, changes: u64) -> Option<MutexGuard<'_, Table>> {
-        let table = self.table.lock();
-        (self.changes() == changes).then_some(table)
+        let table = self.lock();
+        (table.as_of == changes).then_some(table)
     }
 
     pub fn prefix(&self) -> &str {
@@ -210,6 +216,12 @@ impl Table {
     /// The directory `name` in `parent`, if the kernel knows it and it was there.
     pub fn child(&self, parent: u64, name: &str) -> Option<u64> {
         self.directory(parent)?.children.get(name).copied()
+    }
+
+    /// Whether a directory may have come to be here with a commit, or after it: the answer that names it may still be
+    /// on its way to the kernel, which meanwhile remembers that there was nothing.
+    pub fn entered_since(&self, ino: u64, commits: u64) -> bool {
+        self.directory(ino).is_some_and(|directory| directory.entered >= commits)
     }
 
     /// `None` where a directory on the way is gone.
@@ -357,6 +369,7 @@ impl Table {
     /// One lookup more on a directory, which is there.
     pub fn enter_directory(&mut self, parent: u64, name: &str, wanted: u64) -> u64 {
         let ino = self.directory_number(parent, name, wanted);
+        let as_of = self.as_of;
         let node = self.nodes.entry(ino).or_insert_with(|| Node {
             parent,
             name: name.into(),
@@ -365,6 +378,9 @@ impl Table {
         });
         node.lookups += 1;
         if let NodeKind::Directory(directory) = &mut node.kind {
+            if !directory.live {
+                directory.entered = as_of;
+            }
             directory.live = true;
         }
         if let Some(above) = self.directory_mut(parent) {

@@ -29,7 +29,8 @@ pub trait Kernel: Send + Sync + 'static {
 }
 
 enum Message {
-    Changes(Vec<Change>),
+    /// And how many commits had been heard of before.
+    Changes(Vec<Change>, u64),
     Fence(oneshot::Sender<()>),
 }
 
@@ -49,7 +50,7 @@ impl Listener for Notices {
         if !changes.iter().any(|change| ours(&change)) {
             return;
         }
-        self.inodes.changed();
+        let commits = self.inodes.changed();
         // After the count: an answer that is under way sees either it, or is seen here.
         let table = self.inodes.lock();
         let foreign = |change: &&Change| {
@@ -61,7 +62,7 @@ impl Listener for Notices {
         if !changes.is_empty() {
             self.pending.fetch_add(1, Ordering::SeqCst);
             // A thread that is gone has no kernel behind it any more.
-            let _ = self.queue.send(Message::Changes(changes));
+            let _ = self.queue.send(Message::Changes(changes, commits));
         }
     }
 }
@@ -125,10 +126,10 @@ impl Teller {
             while let Some(message) = next.take() {
                 match message {
                     Message::Fence(fence) => fences.push(fence),
-                    Message::Changes(changes) => {
+                    Message::Changes(changes, commits) => {
                         told += 1;
                         count += changes.len();
-                        changes.iter().for_each(|change| self.work_out(change, &mut effects));
+                        changes.iter().for_each(|change| self.work_out(change, commits, &mut effects));
                     }
                 }
                 if count < MAX_BATCH {
@@ -149,7 +150,7 @@ impl Teller {
         }
     }
 
-    fn work_out(&self, change: &Change, effects: &mut Effects) {
+    fn work_out(&self, change: &Change, commits: u64, effects: &mut Effects) {
         let Some(text) = change.key.as_str().strip_prefix(self.inodes.prefix()) else { return };
         if names::flaw(text).is_some() {
             return;
@@ -160,7 +161,7 @@ impl Teller {
             names.pop();
         }
         let directories = if is_marker { names.len() } else { names.len() - 1 };
-        let known = self.known(&names, directories, change, effects);
+        let known = self.known(&names, directories, (change, commits), effects);
         if change.version.is_none() {
             self.vanish(&names, &known, effects);
         }
@@ -168,13 +169,22 @@ impl Teller {
 
     /// The directories on the way that the kernel knows, root first. What it may have cached of the first name that
     /// it does not know as a directory is dropped.
-    fn known(&self, names: &[&str], directories: usize, change: &Change, effects: &mut Effects) -> Vec<u64> {
+    fn known(
+        &self,
+        names: &[&str],
+        directories: usize,
+        (change, commits): (&Change, u64),
+        effects: &mut Effects,
+    ) -> Vec<u64> {
         let now = (self.clock)();
         let mut table = self.inodes.lock();
         let mut known = vec![ROOT];
         let mut at = ROOT;
         for name in names.iter().take(directories) {
             let Some(child) = table.child(at, name) else { break };
+            if table.entered_since(child, commits) {
+                effects.names.insert((at, (*name).to_owned()));
+            }
             known.push(child);
             at = child;
         }
