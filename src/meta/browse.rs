@@ -45,14 +45,7 @@ impl Meta {
         prefix: &str,
         start: &Start,
     ) -> Result<Option<Key>, MetaError> {
-        let mut first = None;
-        list::grouped(self.engine(), bucket, prefix, None, start, |step| {
-            if let Step::Entry(text, _) = step {
-                first = Some(list::known_key(text)?);
-            }
-            Ok(false)
-        })?;
-        Ok(first)
+        list::first_below(self.engine(), bucket, prefix, start)
     }
 
     /// At most `max` entries of the directory at `prefix`; fewer only at its end.

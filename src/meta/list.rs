@@ -116,6 +116,23 @@ pub(crate) fn known_key(text: &str) -> Result<Key, MetaError> {
     Key::new(text).map_err(|why| MetaError::Damaged(format!("an object key: {why}")))
 }
 
+/// The first key below `prefix`, at `start`.
+pub(crate) fn first_below(
+    engine: &dyn Engine,
+    bucket: BucketId,
+    prefix: &str,
+    start: &Start,
+) -> Result<Option<Key>, MetaError> {
+    let mut first = None;
+    grouped(engine, bucket, prefix, None, start, |step| {
+        if let Step::Entry(text, _) = step {
+            first = Some(known_key(text)?);
+        }
+        Ok(false)
+    })?;
+    Ok(first)
+}
+
 pub struct UploadsQuery<'a> {
     pub prefix: &'a str,
     pub delimiter: Option<&'a str>,

@@ -26,14 +26,7 @@ impl Txn<'_> {
         prefix: &str,
         start: &Start,
     ) -> Result<Option<Key>, MetaError> {
-        let mut first = None;
-        list::grouped(self.engine(), bucket, prefix, None, start, |step| {
-            if let Step::Entry(text, _) = step {
-                first = Some(list::known_key(text)?);
-            }
-            Ok(false)
-        })?;
-        Ok(first)
+        list::first_below(self.engine(), bucket, prefix, start)
     }
 
     /// `false`: there is nothing at `from`. What is at `to` is given up.
