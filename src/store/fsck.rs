@@ -162,6 +162,11 @@ pub struct FsckSummary {
     pub repaired: u64,
 }
 
+struct WholeFile {
+    blob: BlobId,
+    file: BlobId,
+}
+
 /// What the tables say, counted anew.
 #[derive(Default)]
 struct Census {
@@ -174,8 +179,9 @@ struct Census {
     /// Bytes that tasks and intents name, and no record.
     named: BTreeSet<(BlobId, Target)>,
     accounts: BTreeMap<Account, Counters>,
-    /// Of the right size; what they hold is another question.
-    whole_files: Vec<BlobId>,
+    /// Of the right size; what they hold is another question. A replica that was made later lies in a
+    /// file with an id of its own.
+    whole_files: Vec<WholeFile>,
     found: Vec<Difference>,
 }
 
@@ -359,9 +365,11 @@ impl Census {
         self.summary.files = sizes.len() as u64;
         for (id, record, location) in self.recorded_files(inner) {
             let file = inner.local_file(&location);
-            match file.and_then(|file| sizes.remove(&file)) {
-                Some(size) if size == record.size => self.whole_files.push(id),
-                Some(found) => {
+            match file.and_then(|file| Some((file, sizes.remove(&file)?))) {
+                Some((file, size)) if size == record.size => {
+                    self.whole_files.push(WholeFile { blob: id, file });
+                }
+                Some((_, found)) => {
                     let (recorded, names) = (record.size, Names::default());
                     self.found.push(Difference::WrongSize { blob: id, recorded, found, names });
                 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use types::checksum::chunk_sum;
 use types::{BlobId, BucketId};
 
-use super::{Census, Difference, Names};
+use super::{Census, Difference, Names, WholeFile};
 use crate::{Inner, StoreError};
 
 /// Names printed for one blob; a blob can have a copy under every key.
@@ -18,12 +18,12 @@ impl Census {
 
     /// Reads every file that has the right size. Inline values were verified when they were walked.
     pub(super) fn verify(&mut self, inner: &Inner) {
-        for blob in std::mem::take(&mut self.whole_files) {
+        for WholeFile { blob, file } in std::mem::take(&mut self.whole_files) {
             let Some(Content::Bytes { sums, .. }) = self.blobs.get(&blob).map(|record| &record.content)
             else {
                 continue;
             };
-            if let Err(why) = check_file(inner, blob, sums) {
+            if let Err(why) = check_file(inner, file, sums) {
                 self.damaged(blob, why);
             }
         }
@@ -88,9 +88,9 @@ fn victim(difference: &mut Difference) -> Option<(BlobId, &mut Names)> {
     }
 }
 
-fn check_file(inner: &Inner, blob: BlobId, sums: &[u32]) -> Result<(), String> {
+fn check_file(inner: &Inner, file: BlobId, sums: &[u32]) -> Result<(), String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = inner.local.get(blob).map_err(unreadable)?;
+    let file = inner.local.get(file).map_err(unreadable)?;
     let size = file.size().map_err(unreadable)?;
     let mut buffer = vec![0; CHUNK_BYTES as usize];
     for (chunk, sum) in sums.iter().enumerate() {
