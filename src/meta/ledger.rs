@@ -186,6 +186,12 @@ impl Ledger {
         entry.quota.is_none_or(|quota| entry.occupied() - own_reservation <= quota)
     }
 
+    /// Room for bytes that may be there already, whatever the quota says.
+    pub fn hold(self: &Arc<Self>, account: Account, bytes: u64) -> Reservation {
+        self.0.lock().entry(account).or_default().reserved += bytes;
+        Reservation { ledger: Arc::clone(self), held: vec![(account, bytes)] }
+    }
+
     /// Takes room before the bytes are sent.
     pub fn reserve(self: &Arc<Self>, wanted: &[(Account, u64)]) -> Result<Reservation, QuotaExceeded> {
         let mut reservation =

@@ -225,7 +225,7 @@ impl Store {
         let target = member.target(number, readable.as_deref());
         let new = NewReplica { blob: number, readable, ..new };
         let noted = self.note_intent(blob, target.clone(), record.size, false);
-        let mut lane = Lane::begin(Arc::clone(member), target, new, noted);
+        let mut lane = Lane::begin(self.clone(), Arc::clone(member), target, new, noted);
         let mut cursor = Cursor::over(Arc::clone(&self.0), blob, Arc::clone(record));
         'body: while !cursor.is_done() {
             for piece in cursor.step().await? {

@@ -33,9 +33,10 @@ pub struct Ingested {
     pub blob: NewBlob,
     pub md5: [u8; 16],
     pub checksum: Checksum,
-    pub room: Reservation,
     /// Give it to the commit; dropped without one, it sends the bytes to cleanup.
     pub landed: Landed,
+    /// After `landed`, so that it is dropped after it: bytes on their way to cleanup count without a gap.
+    pub room: Reservation,
 }
 
 /// All digests of one body but MD5: together they are about as much work as MD5 alone, and are done

@@ -34,7 +34,9 @@ pub struct Lane {
     pub target: Target,
     pieces: Option<mpsc::Sender<Bytes>>,
     go: Option<oneshot::Sender<Pairs>>,
-    work: JoinHandle<Result<Claim, LaneError>>,
+    work: Option<JoinHandle<Result<Claim, LaneError>>>,
+    store: Store,
+    size: u64,
 }
 
 pub enum LaneError {
@@ -59,17 +61,28 @@ impl From<LaneError> for StoreError {
 }
 
 impl Drop for Lane {
+    /// What was begun ends a moment later, and counts until then.
     fn drop(&mut self) {
-        self.work.abort();
+        let Some(work) = self.work.take() else { return };
+        work.abort();
+        let account = Account::Backend(self.target.backend);
+        let held = self.store.0.meta.ledger().hold(account, self.size);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                drop(work.await);
+                drop(held);
+            });
+        }
     }
 }
 
 impl Lane {
-    pub fn begin(member: Arc<Member>, target: Target, new: NewReplica, noted: Noted) -> Self {
+    pub fn begin(store: Store, member: Arc<Member>, target: Target, new: NewReplica, noted: Noted) -> Self {
         let (pieces, received) = mpsc::channel(LANE_WINDOWS);
         let (go, may_finish) = oneshot::channel();
-        let work = tokio::spawn(write(Arc::clone(&member), new, noted, received, may_finish));
-        Self { member, target, pieces: Some(pieces), go: Some(go), work }
+        let size = noted.size();
+        let work = Some(tokio::spawn(write(Arc::clone(&member), new, noted, received, may_finish)));
+        Self { member, target, pieces: Some(pieces), go: Some(go), work, store, size }
     }
 
     /// `false`: the lane has failed; its result says why.
@@ -91,7 +104,10 @@ impl Lane {
 
     pub async fn result(&mut self) -> Result<Claim, LaneError> {
         let lost = |error: tokio::task::JoinError| LaneError::Own(StoreError::Storage(error.to_string()));
-        (&mut self.work).await.map_err(lost)?
+        let Some(work) = &mut self.work else { return Err(LaneError::Own(StoreError::Busy)) };
+        let result = work.await.map_err(lost);
+        self.work = None;
+        result?
     }
 }
 
@@ -213,7 +229,7 @@ impl<'a> Lanes<'a> {
         let new = NewReplica { readable: new.readable.filter(|_| member.readable), ..new };
         let size = self.size.unwrap_or(0);
         let noted = self.store.note_intent(self.blob, target.clone(), size, false);
-        self.lanes.push(Lane::begin(member, target, new, noted));
+        self.lanes.push(Lane::begin(self.store.clone(), member, target, new, noted));
     }
 
     /// Hands a window to every lane.
@@ -246,7 +262,7 @@ impl<'a> Lanes<'a> {
         for index in (0..taken.len()).rev().filter(|index| taken.get(*index) == Some(&false)) {
             let mut lane = self.lanes.swap_remove(index);
             let error = lane.result().now_or_never().and_then(Result::err);
-            self.lost(&lane, error, room).await;
+            self.lost(lane, error, room).await;
         }
         if self.lanes.len() + self.embedded == 0 {
             return Err(self.last_error.take().unwrap_or(StoreError::Busy));
@@ -264,9 +280,12 @@ impl<'a> Lanes<'a> {
     }
 
     /// A lane failed, or (`None`) was too slow: the next backend gets what there was so far of the body.
-    async fn lost(&mut self, lane: &Lane, error: Option<LaneError>, room: &mut Reservation) {
-        room.release(Account::Backend(lane.target.backend));
-        let (backend, blob) = (&lane.member.name, self.blob);
+    async fn lost(&mut self, lane: Lane, error: Option<LaneError>, room: &mut Reservation) {
+        let (member, blob) = (Arc::clone(&lane.member), self.blob);
+        // Before the room is given back: what the lane may have left counts from here on.
+        drop(lane);
+        room.release(Account::Backend(member.id));
+        let backend = &member.name;
         match error {
             None => tracing::info!(backend, %blob, "too slow for a write; the replica is made later"),
             Some(error) => {
@@ -311,7 +330,7 @@ impl<'a> Lanes<'a> {
                 Ok(claim) => landed.claims.push(claim),
                 Err(error) => {
                     let before = self.lanes.len();
-                    self.lost(&lane, Some(error), room).await;
+                    self.lost(lane, Some(error), room).await;
                     self.lanes.iter_mut().skip(before).for_each(|lane| lane.finish(last));
                 }
             }
@@ -324,7 +343,7 @@ impl<'a> Lanes<'a> {
                 Some(Ok(claim)) => landed.claims.push(claim),
                 Some(Err(error)) => {
                     self.replay = None;
-                    self.lost(&lane, Some(error), room).await;
+                    self.lost(lane, Some(error), room).await;
                 }
                 None => {
                     let room = room.split(Account::Backend(lane.target.backend));
