@@ -67,6 +67,10 @@ impl Rooted for Disk {
     fn meter(&self) -> &Meter {
         &self.marked.meter
     }
+
+    fn is_reserved(&self, location: &Location) -> bool {
+        location.as_str().starts_with(BELOW) || location.as_str().starts_with(MARKER)
+    }
 }
 
 /// A directory that may come and go.

@@ -11,6 +11,8 @@ const PIECE_BYTES: usize = 512 << 10;
 /// Small replicas of the listing and batch steps.
 const MANY: usize = 12;
 /// A key that servers trip over which clean paths, or decode twice.
+/// Where a provider's bucket is tried.
+pub(crate) const PLACE: &str = "s3-orchestrator-probe/";
 const ODD_KEY: &str = "s3-orchestrator-probe/a b+c/%41&d=é/../e//f'()!";
 const PLAIN_KEY: &str = "s3-orchestrator-probe/plain";
 

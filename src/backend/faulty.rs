@@ -188,6 +188,10 @@ impl<B: Backend> Backend for Faulty<B> {
         Box::pin(self.script.around(Call::List, self.inner.unfinished(prefix, limit)))
     }
 
+    fn is_reserved(&self, location: &Location) -> bool {
+        self.inner.is_reserved(location)
+    }
+
     fn probe(&self) -> Answer<'_, ()> {
         Box::pin(self.script.around(Call::Probe, self.inner.probe()))
     }

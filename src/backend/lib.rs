@@ -89,6 +89,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// (1,000 where a provider allows no more). It shows foreign things too, and nothing unfinished.
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Location>, limit: usize) -> Answer<'a, Page>;
 
+    /// Whether a place is kept for what we write ourselves, whatever lies there and has no name of a replica.
+    fn is_reserved(&self, location: &Location) -> bool {
+        let _ = location;
+        false
+    }
+
     /// The locations that have unfinished uploads, at most about `limit`: leftovers of a crash whose intent was
     /// lost. Empty where writes leave no traces.
     fn unfinished<'a>(&'a self, prefix: &'a str, limit: usize) -> Answer<'a, Vec<Location>> {

@@ -17,6 +17,8 @@ const FORMAT: u8 = 2;
 const INLINE_FORMAT: u8 = 1;
 const CONTENT_BYTES: u8 = 0;
 const CONTENT_PARTS: u8 = 1;
+/// Bytes that were adopted where they lay: nobody has read them yet.
+const CONTENT_UNSUMMED: u8 = 2;
 
 /// Bytes of a blob that one checksum covers, and the unit of a verified read.
 pub const CHUNK_BYTES: u64 = 128 << 10;
@@ -34,7 +36,7 @@ pub struct BlobPart {
 pub enum Content {
     Bytes {
         replicas: Vec<Replica>,
-        /// CRC32C of each chunk of [`CHUNK_BYTES`].
+        /// CRC32C of each chunk of [`CHUNK_BYTES`]; none of an adopted blob that was not read yet.
         sums: Vec<u32>,
     },
     /// Other blobs, one behind the other; each holds a reference.
@@ -60,11 +62,13 @@ impl BlobRecord {
         w.varint(self.bucket.map_or(0, |bucket| u64::from(bucket.0)));
         match &self.content {
             Content::Bytes { replicas, sums } => {
-                w.u8(CONTENT_BYTES);
+                w.u8(if self.is_summed() { CONTENT_BYTES } else { CONTENT_UNSUMMED });
                 w.varint(replicas.len() as u64);
                 replicas.iter().for_each(|replica| replica.write(&mut w));
-                w.varint(sums.len() as u64);
-                sums.iter().for_each(|sum| w.raw(&sum.to_le_bytes()));
+                if self.is_summed() {
+                    w.varint(sums.len() as u64);
+                    sums.iter().for_each(|sum| w.raw(&sum.to_le_bytes()));
+                }
             }
             Content::Parts(parts) => {
                 w.u8(CONTENT_PARTS);
@@ -86,11 +90,22 @@ impl BlobRecord {
         let bucket = if format == 1 { 0 } else { r.number()? };
         let content = match r.u8()? {
             CONTENT_BYTES => decode_bytes(&mut r, size, format)?,
+            CONTENT_UNSUMMED => {
+                Content::Bytes { replicas: decode_replicas(&mut r, format)?, sums: Vec::new() }
+            }
             CONTENT_PARTS => decode_parts(&mut r, size)?,
             _ => return Err(DecodeError("unknown content")),
         };
         r.end()?;
         Ok(Self { size, references, bucket: (bucket > 0).then_some(BucketId(bucket)), content })
+    }
+
+    /// Whether there are checksums to hold its bytes against.
+    pub fn is_summed(&self) -> bool {
+        match &self.content {
+            Content::Bytes { sums, .. } => self.size == 0 || !sums.is_empty(),
+            Content::Parts(_) => true,
+        }
     }
 
     /// Empty for a blob that is made of others.
@@ -105,13 +120,6 @@ impl BlobRecord {
         self.replicas().iter().find(|replica| replica.is_at(target))
     }
 
-    /// As if these were all of its replicas.
-    pub fn only(&mut self, kept: Vec<Replica>) {
-        if let Some(replicas) = self.replicas_mut() {
-            *replicas = kept;
-        }
-    }
-
     pub(crate) fn replicas_mut(&mut self) -> Option<&mut Vec<Replica>> {
         match &mut self.content {
             Content::Bytes { replicas, .. } => Some(replicas),
@@ -120,12 +128,16 @@ impl BlobRecord {
     }
 }
 
-fn decode_bytes(r: &mut Reader<'_>, size: u64, format: u8) -> Decoded<Content> {
+fn decode_replicas(r: &mut Reader<'_>, format: u8) -> Decoded<Vec<Replica>> {
     let replica = |r: &mut Reader<'_>| match format {
         1 => Ok(Replica::new(Target::read(r)?, Timestamp(0))),
         _ => Replica::read(r),
     };
-    let replicas = (0..r.count()?).map(|_| replica(r)).collect::<Decoded<_>>()?;
+    (0..r.count()?).map(|_| replica(r)).collect()
+}
+
+fn decode_bytes(r: &mut Reader<'_>, size: u64, format: u8) -> Decoded<Content> {
+    let replicas = decode_replicas(r, format)?;
     let sums = (0..r.count()?).map(|_| r.array().map(u32::from_le_bytes)).collect::<Decoded<Vec<_>>>()?;
     if sums.len() as u64 != size.div_ceil(CHUNK_BYTES) {
         return Err(DecodeError("a checksum for each chunk"));
@@ -158,7 +170,9 @@ pub struct NewBlob {
     pub id: BlobId,
     pub bucket: BucketId,
     pub size: u64,
+    /// None of bytes that are adopted where they lie.
     pub sums: Vec<u32>,
+    /// When its bytes were verified; 0 for adopted ones.
     pub written: Timestamp,
     /// Where they are durable. The embedded backend's inline place goes with `inline`.
     pub targets: Vec<Target>,

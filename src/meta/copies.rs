@@ -128,6 +128,32 @@ impl Txn<'_> {
         Ok(!same_kind)
     }
 
+    /// States the checksums of an adopted blob, as the replica at `target` has them; from here on every
+    /// read is held against them. `false`: they are known already, or the blob is gone.
+    pub fn learn_sums(
+        &mut self,
+        id: BlobId,
+        target: &Target,
+        sums: Vec<u32>,
+        now: Timestamp,
+    ) -> Result<bool, MetaError> {
+        let Some(mut record) = self.blob(id)?.filter(|record| !record.is_summed()) else { return Ok(false) };
+        let Content::Bytes { replicas, sums: unknown } = &mut record.content else { return Ok(false) };
+        let Some(replica) = replicas.iter_mut().find(|replica| replica.is_at(target)) else {
+            return Ok(false);
+        };
+        (replica.health, replica.verified) = (Health::Good, now);
+        *unknown = sums;
+        self.put_blob(id, &record);
+        Ok(true)
+    }
+
+    /// Bytes at a place that carry our mark, and that no record, intent or task names: they are deleted as
+    /// a replica that was taken off its blob.
+    pub fn queue_unnamed(&mut self, id: BlobId, target: Target, size: u64) -> Result<(), MetaError> {
+        self.queue_stray(id, target, size, true)
+    }
+
     /// Says whose a blob is, where its record of the first format does not.
     pub fn adopt_blob(&mut self, id: BlobId, bucket: types::BucketId) -> Result<(), MetaError> {
         let Some(mut record) = self.blob(id)? else { return Ok(()) };

@@ -57,7 +57,7 @@ use rocks::{Rocks, RocksOptions};
 use sequence::Sequence;
 
 /// Raised with every change that an older version would misread.
-const FORMAT_VERSION: u8 = 2;
+const FORMAT_VERSION: u8 = 3;
 const FORMAT_KEY: &[u8] = b"format";
 const BUCKET_PREFIX: &[u8] = b"bucket/";
 const BUCKET_FORMAT: u8 = 1;
@@ -249,6 +249,12 @@ impl Meta {
 
     pub fn next_id(&self) -> Result<u64, MetaError> {
         self.sequence.next().ok_or(MetaError::Closed)
+    }
+
+    /// Whether a number may have been handed out. One that was not is another node's, or of a time that these
+    /// records do not know of.
+    pub fn has_given(&self, number: u64) -> bool {
+        number < self.sequence.next.load(Ordering::Relaxed)
     }
 
     /// What tells this node from every other one: made once, at random.
@@ -537,7 +543,7 @@ fn check_format(engine: &dyn Engine) -> Result<(), MetaError> {
         Some([FORMAT_VERSION]) => Ok(()),
         // Its records are read as they are, and written anew when they change. From here on an older
         // version must keep away.
-        Some([1]) => write_format(engine),
+        Some([1 | 2]) => write_format(engine),
         Some(other) => Err(MetaError::Damaged(format!(
             "the metadata has format {other:?}, this version reads {FORMAT_VERSION}: use the version that wrote it"
         ))),

@@ -17,6 +17,7 @@ mod problem;
 mod rates;
 mod reader;
 mod s3;
+mod scrub;
 mod secret;
 mod telemetry;
 pub mod tls;
@@ -31,6 +32,7 @@ pub use expand::Env;
 pub use mounts::{DEFAULT_DIR_MODE, DEFAULT_FILE_MODE, Mount, check_mode, check_prefix};
 pub use problem::Problem;
 pub use s3::{S3, parse_listen};
+pub use scrub::Scrub;
 pub use secret::judge as check_secret;
 pub use telemetry::Telemetry;
 pub use webhooks::Webhook;
@@ -60,6 +62,7 @@ pub struct Config {
     pub admin: Admin,
     pub telemetry: Telemetry,
     pub webhooks: Vec<Webhook>,
+    pub scrub: Scrub,
     /// The file's own words, to be compared with those of another.
     pub settings: Settings,
 }
@@ -210,6 +213,7 @@ fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Conf
         mounts,
         log: log(reader, top),
         admin: admin::read(reader, top),
+        scrub: scrub::read(reader, top),
         settings: Settings::default(),
     }
 }

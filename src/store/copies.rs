@@ -3,9 +3,7 @@
 
 use backend::NewReplica;
 use futures_util::stream::{StreamExt as _, iter};
-use meta::{
-    Account, BlobRecord, CopyTask, EMBEDDED, Health, Order, Place, Queued, Replica, Target, TaskKind,
-};
+use meta::{Account, BlobRecord, CopyTask, EMBEDDED, Order, Place, Queued, Replica, Target, TaskKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use types::{BlobId, Timestamp};
@@ -17,7 +15,7 @@ use crate::ingest::out_of_room;
 use crate::lanes::Lane;
 use crate::pins::Pin;
 use crate::purpose::Purpose;
-use crate::replicas::{Blob, Chunk, ranked};
+use crate::replicas::ranked;
 use crate::{Inner, Progress, Store, StoreError};
 
 /// Tasks that one pass looks at, and those that it works on at a time.
@@ -125,7 +123,7 @@ impl Store {
     }
 
     /// A blob that somebody refers to, held against cleanup.
-    async fn living(&self, id: BlobId) -> Result<Option<(Pin, Arc<BlobRecord>)>, StoreError> {
+    pub(crate) async fn living(&self, id: BlobId) -> Result<Option<(Pin, Arc<BlobRecord>)>, StoreError> {
         self.blocking(move |inner| {
             let _no_cleanup = inner.pins.enter();
             let record = inner.meta.blob(id)?.filter(|r| r.references > 0 && !r.is_composite());
@@ -147,6 +145,10 @@ impl Store {
             // A replica is being written.
             return Ok(Outcome::Later);
         }
+        if !record.is_summed() {
+            self.sum_adopted(task.blob, &record).await?;
+            return Ok(Outcome::Then(TaskKind::Replicate));
+        }
         let mut last = None;
         for member in
             inner.fleet.order(&inner.meta, inner.policy(record.bucket).placement, record.size, self.now())
@@ -166,6 +168,19 @@ impl Store {
             Some(error) => Err(error),
             None => Ok(Outcome::Later),
         }
+    }
+
+    /// Reads an adopted blob once, so that what is copied can be verified on its way.
+    async fn sum_adopted(&self, blob: BlobId, record: &Arc<BlobRecord>) -> Result<(), StoreError> {
+        let mut outcome = Err(StoreError::Unavailable(format!("blob {blob} is nowhere")));
+        for (_, replica) in ranked(&self.0, record) {
+            outcome = match self.verify_replica(blob, record, &replica.target()).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => Err(StoreError::Corrupt(format!("blob {blob} cannot be read"))),
+                Err(error) => Err(error),
+            };
+        }
+        outcome
     }
 
     /// What a new replica of a blob says of itself, as far as it can be found out.
@@ -288,41 +303,6 @@ impl Store {
             return Ok(true);
         }
         self.verify_replica(blob, record, &replica.target()).await
-    }
-
-    /// Holds one replica against the checksums, and says what came of it in the record. `false`: it
-    /// is damaged. An error: it could not be read.
-    pub(crate) async fn verify_replica(
-        &self,
-        blob: BlobId,
-        record: &Arc<BlobRecord>,
-        target: &Target,
-    ) -> Result<bool, StoreError> {
-        let replicas: Vec<Replica> =
-            record.replicas().iter().filter(|replica| replica.is_at(target)).cloned().collect();
-        let mut alone = BlobRecord::clone(record);
-        alone.only(replicas);
-        let alone = Blob { id: blob, record: Arc::new(alone), end: record.size };
-        let (mut source, mut offset, mut failed) = (None, 0, Vec::new());
-        while offset < record.size {
-            let chunk = Chunk::at(offset, record.size);
-            match alone.chunk(&self.0, source.take(), chunk, &mut failed).await {
-                Some((opened, _)) => source = Some(opened),
-                None => {
-                    let trouble = failed.pop().map(|(_, trouble)| trouble.into_error(blob));
-                    return match trouble {
-                        Some(StoreError::Corrupt(_)) | None => Ok(false),
-                        Some(error) => Err(error),
-                    };
-                }
-            }
-            offset = chunk.to;
-        }
-        let (target, now) = (target.clone(), self.now());
-        self.commit(Order::Shared, move |txn| {
-            Ok(txn.judge_replica(blob, &target, Health::Good, Some(now)).map(|_| true)?)
-        })
-        .await
     }
 }
 

@@ -2,8 +2,7 @@
 
 use meta::{EngineFigures, TaskKind};
 
-use crate::DiskRoom;
-use crate::{Store, StoreError};
+use crate::{DiskRoom, ScrubFigures, Store, StoreError};
 
 /// A queue is counted to its end up to here: a figure must not cost more than the work it counts.
 const MAX_COUNTED: usize = 10_000;
@@ -16,6 +15,8 @@ pub struct Figures {
     pub cleanup_queue: usize,
     /// Uploads in parts that are not finished, or finished lately; counted likewise.
     pub open_uploads: usize,
+    /// Since the start.
+    pub scrub: ScrubFigures,
 }
 
 impl Store {
@@ -26,6 +27,7 @@ impl Store {
                 metadata: inner.meta.figures(),
                 cleanup_queue: inner.meta.count_tasks(TaskKind::Cleanup, MAX_COUNTED)?,
                 open_uploads: inner.meta.count_tasks(TaskKind::UploadExpiry, MAX_COUNTED)?,
+                scrub: inner.scrubbed.figures(),
             })
         })
         .await

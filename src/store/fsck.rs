@@ -12,11 +12,9 @@ use std::fmt;
 use std::path::PathBuf;
 use types::{BlobId, Timestamp};
 
+use crate::compare::{Comparison, Stretch, Wrong};
 use crate::fleet::Member;
 use crate::{Inner, Options, Store, StoreError};
-
-/// Of one page of a backend's listing.
-const LIST_PAGE: usize = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
@@ -70,6 +68,12 @@ pub enum Difference {
     StrayReplica {
         backend: String,
         location: String,
+    },
+    /// As `Damaged`, on a backend beside the data directory.
+    DamagedReplica {
+        blob: BlobId,
+        backend: String,
+        why: String,
     },
     /// A backend could not be looked at: what it has is not compared.
     NotListed {
@@ -139,6 +143,7 @@ impl fmt::Display for Difference {
             Self::StrayReplica { backend, location } => {
                 write!(f, "{location} on {backend}: bytes that no record, intent or task names")
             }
+            Self::DamagedReplica { blob, backend, why } => write!(f, "blob {blob}: on {backend}: {why}"),
             Self::NotListed { backend, why } => write!(f, "{backend} was not compared: {why}"),
             Self::UnqueuedBlob { blob } => {
                 write!(f, "blob {blob}: unreferenced, but not on the cleanup queue")
@@ -201,7 +206,7 @@ pub fn fsck(
     census.queue(inner)?;
     census.compare_blobs();
     census.compare_files(inner)?;
-    census.compare_backends(inner)?;
+    census.compare_backends(&store, what.verify)?;
     if what.verify {
         census.verify(inner);
     }
@@ -407,61 +412,56 @@ impl Census {
         files
     }
 
-    /// Lists every other backend and holds what it has against the records.
-    fn compare_backends(&mut self, inner: &Inner) -> Result<(), StoreError> {
-        let members = inner.fleet.members().iter().filter(|member| !member.is_embedded());
+    /// Lists every other backend and holds what it has against the records; with `verify` also its
+    /// bytes.
+    fn compare_backends(&mut self, store: &Store, verify: bool) -> Result<(), StoreError> {
+        let members = store.0.fleet.members().iter().filter(|member| !member.is_embedded());
         let members: Vec<_> = members.cloned().collect();
         if members.is_empty() {
             return Ok(());
         }
         // A runtime of its own, on a thread of its own: the caller may be inside of one.
-        let listed = std::thread::scope(|scope| {
-            let listing = scope.spawn(|| {
+        std::thread::scope(|scope| {
+            let comparing = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                Ok(members.iter().map(|member| runtime.block_on(list(member))).collect::<Vec<_>>())
+                for member in &members {
+                    runtime.block_on(self.compare_backend(store, member, verify));
+                }
+                Ok(())
             });
-            listing.join().unwrap_or_else(|_| Err(StoreError::Storage("a listing panicked".to_owned())))
-        })?;
-        for (member, listed) in members.iter().zip(listed) {
-            match listed {
-                Ok(sizes) => self.compare_backend(member, sizes),
-                Err(error) => self
-                    .found
-                    .push(Difference::NotListed { backend: member.name.clone(), why: error.to_string() }),
-            }
-        }
-        Ok(())
+            comparing.join().unwrap_or_else(|_| Err(StoreError::Storage("a listing panicked".to_owned())))
+        })
     }
 
-    fn compare_backend(&mut self, member: &Member, mut sizes: BTreeMap<Location, u64>) {
-        let backend = || member.name.clone();
-        self.summary.files += sizes.len() as u64;
-        for (id, record) in &self.blobs {
-            for replica in record.replicas().iter().filter(|replica| replica.backend == member.id) {
-                let location = member.location(*id, &replica.place);
-                match location.and_then(|location| sizes.remove(&location)) {
-                    Some(size) if size == record.size => {}
-                    Some(found) => self.found.push(Difference::ReplicaSize {
-                        blob: *id,
-                        backend: backend(),
-                        recorded: record.size,
-                        found,
-                    }),
-                    None if record.references == 0 => {}
-                    None => self.found.push(Difference::MissingReplica { blob: *id, backend: backend() }),
-                }
+    async fn compare_backend(&mut self, store: &Store, member: &Member, verify: bool) {
+        let stretch = match Stretch::list(member, "", None, usize::MAX).await {
+            Ok(stretch) => stretch,
+            Err(error) => {
+                let (backend, why) = (member.name.clone(), error.to_string());
+                self.found.push(Difference::NotListed { backend, why });
+                return;
             }
+        };
+        self.summary.files += stretch.found.len() as u64;
+        let mut comparison = Comparison::new(stretch);
+        self.blobs.iter().for_each(|(id, record)| comparison.record(member, *id, record));
+        self.named.iter().for_each(|(blob, target)| comparison.named(member, *blob, target));
+        let wrong: Vec<Wrong> = std::mem::take(&mut comparison.wrong);
+        let strays = comparison.unnamed().filter(|found| member.number_in(&found.location).is_some());
+        self.found.extend(strays.map(|found| Difference::StrayReplica {
+            backend: member.name.clone(),
+            location: found.location.as_str().to_owned(),
+        }));
+        if verify {
+            self.verify_backend(store, member, &wrong).await;
         }
-        for (blob, target) in self.named.iter().filter(|(_, target)| target.backend == member.id) {
-            if let Some(location) = member.location(*blob, &target.place) {
-                sizes.remove(&location);
+        self.found.extend(wrong.into_iter().map(|wrong| {
+            let (blob, backend, recorded) = (wrong.blob, member.name.clone(), wrong.recorded);
+            match wrong.found {
+                Some(found) => Difference::ReplicaSize { blob, backend, recorded, found },
+                None => Difference::MissingReplica { blob, backend },
             }
-        }
-        let strays = sizes.into_keys().filter(is_ours).map(|location| Difference::StrayReplica {
-            backend: backend(),
-            location: location.as_str().to_owned(),
-        });
-        self.found.extend(strays);
+        }));
     }
 
     fn compare_ledger(&mut self, inner: &Inner) -> Result<(), StoreError> {
@@ -517,26 +517,6 @@ fn cleanup(blob: BlobId) -> (Table, Vec<u8>, Option<Vec<u8>>) {
 
 fn is_at(record: &BlobRecord, place: Place) -> bool {
     record.replicas().iter().any(|replica| replica.place == place)
-}
-
-/// Every name that we give ends with the number that makes it unique; others are somebody else's.
-fn is_ours(location: &Location) -> bool {
-    let name = location.as_str();
-    let number = name.len().checked_sub(16).and_then(|at| name.get(at..));
-    number.is_some_and(|number| u64::from_str_radix(number, 16).is_ok())
-}
-
-async fn list(member: &Member) -> Result<BTreeMap<Location, u64>, backend::BackendError> {
-    let mut sizes = BTreeMap::new();
-    let mut after = None;
-    loop {
-        let page = member.backend.list("", after.as_ref(), LIST_PAGE).await?;
-        sizes.extend(page.found.into_iter().map(|found| (found.location, found.size)));
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(sizes),
-        }
-    }
 }
 
 impl Inner {

@@ -6,12 +6,14 @@
 //!
 //! Start with [`Store`], then [`put`](Store::put) and [`open`](Store::open).
 
+mod adopt;
 mod append;
 mod audit;
 mod barrier;
 mod breaker;
 mod claim;
 mod cleanup;
+mod compare;
 mod copies;
 mod copy;
 mod delete;
@@ -37,15 +39,18 @@ mod plain;
 mod purpose;
 mod put;
 mod queue;
+mod reconcile;
 mod recovery;
 mod replicas;
 mod restate;
 mod room;
+mod scrub;
 mod settings;
 mod staged;
 mod tree;
 mod upload;
 mod usage;
+mod verify;
 
 pub use append::{Append, Appended, MAX_PIECES};
 pub use barrier::Gate;
@@ -66,13 +71,16 @@ pub use options::*;
 pub use placement::{Acknowledge, Placement, Policy};
 pub use plain::Plain;
 pub use queue::Queued;
+pub use reconcile::{Odd, Oddity, ReconcileOrder, ReconcileStep, Reconciliation};
 pub use room::Room;
+pub use scrub::{BadReplica, ScrubDue, ScrubFigures, ScrubOrder, ScrubStep};
 pub use settings::Settings;
 pub use staged::{Arrived, Staging};
 pub use tree::{
     Asker, DIRECTORY_TYPE, MAX_MOVED_KEYS, Refusal, Rename, TreeAnswer, TreeError, directory_headers,
 };
 pub use usage::{BackendStatus, Usage};
+pub use verify::Pace;
 
 use backend::{Local, SyncRule};
 use barrier::Barrier;
@@ -177,6 +185,11 @@ struct Inner {
     runtime: Option<tokio::runtime::Handle>,
     barrier: Barrier,
     verified: Verified,
+    scrubbed: scrub::Scrubbed,
+    /// Held by whoever adopts, or deletes what nobody names.
+    adopting: Arc<tokio::sync::Mutex<()>>,
+    /// Which node this is.
+    node: String,
     _lock: std::fs::File,
 }
 
@@ -224,6 +237,7 @@ impl Store {
             directory: durable && omitted != Some(OmittedSync::Directory),
         };
         let local = Arc::new(Local::open(&dir.join("blobs"), sync)?);
+        let node = meta.node_id()?;
         let fleet = Fleet::open(&meta, &local, &options.backends, (options.clock)())?;
         let settings = settings::InForce::new(&options);
         settings.open_buckets(&meta, &options.buckets, (options.clock)())?;
@@ -244,6 +258,9 @@ impl Store {
             runtime: tokio::runtime::Handle::try_current().ok(),
             barrier: Barrier::default(),
             verified: Verified::default(),
+            scrubbed: scrub::Scrubbed::default(),
+            adopting: Arc::default(),
+            node,
             _lock: lock,
         };
         Ok(Self(Arc::new(inner)))

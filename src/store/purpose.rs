@@ -23,8 +23,11 @@ impl Purpose<'_> {
     pub fn describe(&self, inner: &Inner, blob: BlobId, size: Option<u64>) -> NewReplica {
         let name = inner.settings.bucket_name(self.bucket);
         let name = name.as_ref().map(|name| name.as_str()).unwrap_or_default();
-        let mut identity =
-            vec![("blob".to_owned(), blob.to_string()), ("bucket".to_owned(), name.to_owned())];
+        let mut identity = vec![
+            ("blob".to_owned(), blob.to_string()),
+            ("node".to_owned(), inner.node.clone()),
+            ("bucket".to_owned(), name.to_owned()),
+        ];
         if let Some(key) = self.key {
             identity.push(("key".to_owned(), key.as_str().to_owned()));
         }

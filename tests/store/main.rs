@@ -15,4 +15,6 @@ mod op;
 mod placing;
 mod quota;
 mod random;
+mod reconcile;
 mod rig;
+mod scrub;

@@ -119,6 +119,10 @@ impl Rooted for Local {
     fn meter(&self) -> &Meter {
         &self.tree.meter
     }
+
+    fn is_reserved(&self, _: &Location) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

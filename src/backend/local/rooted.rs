@@ -62,6 +62,7 @@ pub trait Rooted: Send + Sync + fmt::Debug {
     /// Needs no disk.
     fn location(&self, blob: BlobId) -> Location;
     fn meter(&self) -> &Meter;
+    fn is_reserved(&self, location: &Location) -> bool;
 }
 
 /// Runs `work` on a thread that may block.
@@ -136,6 +137,10 @@ impl<R: Rooted> Backend for R {
         Box::pin(on_disk(self, move |tree| {
             walk::page(&tree, &prefix, after.as_ref(), limit.max(1)).map_err(gone)
         }))
+    }
+
+    fn is_reserved(&self, location: &Location) -> bool {
+        Rooted::is_reserved(self, location)
     }
 
     fn probe(&self) -> Answer<'_, ()> {

@@ -10,6 +10,8 @@ use types::Timestamp;
 
 /// Names at the root that are ours and no replica.
 pub const MARKER: &str = ".s3-orchestrator";
+/// The file system's own, and closed to everybody but root.
+const LOST_AND_FOUND: &str = "lost+found/";
 
 /// Every file.
 pub fn all(tree: &Tree, visit: &mut dyn FnMut(Found)) -> io::Result<()> {
@@ -67,6 +69,9 @@ fn walk(
     visit: &mut dyn FnMut(Found) -> bool,
 ) -> io::Result<bool> {
     for (path, entry) in entries(tree, folder)? {
+        if path == LOST_AND_FOUND {
+            continue;
+        }
         if path.ends_with('/') {
             if wanted.folder(&path) && !walk(tree, &path, wanted, visit)? {
                 return Ok(false);

@@ -231,6 +231,10 @@ impl Backend for S3 {
         Box::pin(list::page(&self.0, prefix, after, limit))
     }
 
+    fn is_reserved(&self, location: &Location) -> bool {
+        location.as_str().starts_with(crate::examine::PLACE)
+    }
+
     fn unfinished<'a>(&'a self, prefix: &'a str, limit: usize) -> Answer<'a, Vec<Location>> {
         Box::pin(async move {
             let uploads = list::uploads(&self.0, prefix, limit).await?;

@@ -11,6 +11,7 @@ pub const TOP: &[&str] = &[
     "log",
     "telemetry",
     "webhooks",
+    "scrub",
 ];
 
 pub const S3: &[&str] = &[
@@ -106,6 +107,8 @@ pub const LOG: &[&str] = &["format", "level", "audit_file"];
 
 pub const TELEMETRY: &[&str] = &["otlp_endpoint", "sample_ratio"];
 
+pub const SCRUB: &[&str] = &["period", "rate", "providers"];
+
 pub const WEBHOOKS: &[&str] =
     &["name", "url", "events", "bucket", "prefix", "secret", "secret_file", "timeout", "ca"];
 
@@ -146,6 +149,7 @@ pub const TABLES: &[(&str, &[&str])] = &[
     ("[log]", LOG),
     ("[telemetry]", TELEMETRY),
     ("[[webhooks]]", WEBHOOKS),
+    ("[scrub]", SCRUB),
 ];
 
 /// What to say of a key that `valid` does not have.

@@ -78,6 +78,21 @@ fn of_disk_and_queues(figures: &Figures) -> Vec<Figure> {
             "Blobs that wait to be deleted; 10000 stands for that many or more",
             figures.cleanup_queue,
         ),
+        Figure::counter(
+            "scrub_verified_copies",
+            "Copies that were read and found good",
+            figures.scrub.replicas,
+        ),
+        Figure::counter(
+            "scrub_verified_bytes",
+            "Bytes of copies that were read and found good",
+            figures.scrub.bytes,
+        ),
+        Figure::counter(
+            "scrub_mismatches",
+            "Copies that were found missing or damaged",
+            figures.scrub.mismatches,
+        ),
         Figure::gauge(
             "multipart_uploads",
             "Uploads in parts, unfinished or finished lately; 10000 stands for that many or more",

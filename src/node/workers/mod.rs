@@ -6,6 +6,7 @@ pub mod cleanup;
 mod copies;
 mod disk_watch;
 pub mod multipart_expiry;
+pub mod scrub;
 mod troubles;
 
 use crate::node::Node;
@@ -29,6 +30,7 @@ impl Workers {
         running.spawn(cleanup::run(Arc::clone(node), cleanup::job(node), stop_signal()));
         let expiry = multipart_expiry::job(node);
         running.spawn(multipart_expiry::run(Arc::clone(node), expiry, stop_signal()));
+        running.spawn(scrub::run(Arc::clone(node), scrub::job(node), stop_signal()));
         running.spawn(backend_watch::run(node.store.clone(), stop_signal()));
         running.spawn(copies::run(node.store.clone(), stop_signal()));
         running.spawn(copies::audit(node.store.clone(), stop_signal()));

@@ -1,12 +1,16 @@
 //! Whether stored bytes are those that were written, and whose they are if not.
 
 use meta::{CHUNK_BYTES, Content, MetaError, ObjectRecord, PartRecord, Table};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use types::checksum::chunk_sum;
 use types::{BlobId, BucketId};
 
 use super::{Census, Difference, Names, WholeFile};
-use crate::{Inner, StoreError};
+use crate::compare::Wrong;
+use crate::fleet::Member;
+use crate::verify::{Pace, Seen};
+use crate::{Inner, Store, StoreError};
 
 /// Names printed for one blob; a blob can have a copy under every key.
 const MAX_NAMES: usize = 5;
@@ -25,6 +29,25 @@ impl Census {
             };
             if let Err(why) = check_file(inner, file, sums) {
                 self.damaged(blob, why);
+            }
+        }
+    }
+
+    /// Reads every replica of another backend that has the right size.
+    pub(super) async fn verify_backend(&mut self, store: &Store, member: &Member, wrong: &[Wrong]) {
+        let backend = || member.name.clone();
+        let wrong: BTreeSet<BlobId> = wrong.iter().map(|wrong| wrong.blob).collect();
+        for (blob, record) in self.blobs.iter().filter(|(_, record)| record.references > 0) {
+            for replica in record.replicas().iter().filter(|replica| replica.backend == member.id) {
+                if wrong.contains(blob) {
+                    continue;
+                }
+                let record = Arc::new(record.clone());
+                let look = store.look_at(*blob, &record, &replica.target(), &Pace::unbounded()).await;
+                if let Seen::Bad(trouble) | Seen::Unread(trouble) = look.seen {
+                    let why = trouble.into_error(*blob).to_string();
+                    self.found.push(Difference::DamagedReplica { blob: *blob, backend: backend(), why });
+                }
             }
         }
     }

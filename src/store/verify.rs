@@ -1,0 +1,207 @@
+//! One replica held against its checksums, for whoever wants to know: scrub, copies, `fsck`.
+//!
+//! Looking changes nothing; [`Store::note_seen`] is what makes it known.
+
+use backend::{BackendError, Fault};
+use meta::{BlobRecord, CopyTask, Health, Order, Place, Target, TaskKind};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use types::BlobId;
+use types::checksum::chunk_sum;
+
+use crate::replicas::{Blob, Chunk, Opened, Source, Trouble};
+use crate::{Store, StoreError};
+
+/// How a replica was found.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Good,
+    /// Adopted bytes that nobody had read: these are their checksums from now on.
+    Summed(Vec<u32>),
+    /// Missing, or not what was written.
+    Bad(Trouble),
+    /// It could not be read, which says nothing of its bytes.
+    Unread(Trouble),
+}
+
+/// One replica that was looked at.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub blob: BlobId,
+    pub target: Target,
+    pub seen: Seen,
+}
+
+/// Bytes a second at most, of everything that shares it.
+#[derive(Debug)]
+pub struct Pace {
+    /// 0: as fast as it goes.
+    bytes_per_second: u64,
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    pub fn new(bytes_per_second: u64) -> Self {
+        Self { bytes_per_second, next: Mutex::new(Instant::now()) }
+    }
+
+    pub fn unbounded() -> Self {
+        Self::new(0)
+    }
+
+    /// After so many bytes were taken: returns when the next ones may be.
+    async fn pay(&self, bytes: usize) {
+        if self.bytes_per_second == 0 {
+            return;
+        }
+        let due = {
+            let mut next = self.next.lock();
+            let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+            *next = (*next).max(Instant::now()) + cost;
+            *next
+        };
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+impl Store {
+    /// Reads a replica to its end. `record` may have any other replicas: they are not asked.
+    pub(crate) async fn look_at(
+        &self,
+        blob: BlobId,
+        record: &Arc<BlobRecord>,
+        target: &Target,
+        pace: &Pace,
+    ) -> Look {
+        let seen = match self.read_through(blob, record, target, pace).await {
+            Ok(Some(sums)) => Seen::Summed(sums),
+            Ok(None) => Seen::Good,
+            Err(trouble) if trouble.verdict(self.now()).is_some() => Seen::Bad(trouble),
+            Err(trouble) => Seen::Unread(trouble),
+        };
+        Look { blob, target: target.clone(), seen }
+    }
+
+    /// The checksums, where there were none.
+    async fn read_through(
+        &self,
+        id: BlobId,
+        record: &Arc<BlobRecord>,
+        target: &Target,
+        pace: &Pace,
+    ) -> Result<Option<Vec<u32>>, Trouble> {
+        let blob = Blob { id, record: Arc::clone(record), end: record.size };
+        let mut sums = (!record.is_summed()).then(Vec::new);
+        let mut source: Option<Source> = None;
+        let mut offset = 0;
+        while offset < record.size {
+            let chunk = Chunk::at(offset, record.size);
+            let attempt = blob.clone().attempt(Arc::clone(&self.0), target.clone(), source.take(), chunk);
+            let (opened, bytes) = attempt.await.map_err(|(_, trouble)| trouble)?;
+            if let Some(sums) = &mut sums {
+                sums.push(chunk_sum(&bytes));
+            }
+            pace.pay(bytes.len()).await;
+            (source, offset) = (Some(opened), chunk.to);
+        }
+        match source {
+            Some(Source { opened: Opened::File(file), .. }) => must_end(file.size()?, record.size)?,
+            None => self.must_be_there(id, record.size, target).await?,
+            _ => {}
+        }
+        Ok(sums)
+    }
+
+    /// Of a replica without bytes there is nothing to read.
+    async fn must_be_there(&self, blob: BlobId, size: u64, target: &Target) -> Result<(), Trouble> {
+        if target.place == Place::Inline {
+            return match self.0.meta.inline(blob) {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err(BackendError::new(Fault::Absent, "no inline value").into()),
+                Err(error) => Err(Trouble::Own(error.into())),
+            };
+        }
+        let unknown = || BackendError::new(Fault::Unavailable, "the backend is not configured");
+        let member = self.0.fleet.get(target.backend).ok_or_else(unknown)?;
+        let location = member.location(blob, &target.place).ok_or_else(unknown)?;
+        must_end(member.judge(member.backend.head(&location).await)?.found.size, size)
+    }
+
+    /// Makes known what was seen: in the records, and for a bad replica as work to make it good from
+    /// another one. Those that are bad.
+    pub(crate) async fn note_seen(&self, looks: &[Look]) -> Result<Vec<(BlobId, Target)>, StoreError> {
+        let now = self.now();
+        let mut verdicts = Vec::with_capacity(looks.len());
+        for Look { blob, target, seen } in looks {
+            let backend = self.0.fleet.get(target.backend).map_or("", |member| &member.name);
+            let verdict = match seen {
+                Seen::Good => Verdict::Good,
+                Seen::Summed(sums) => Verdict::Summed(sums.clone()),
+                Seen::Bad(trouble) => {
+                    tracing::error!(%blob, backend, ?trouble, "a replica is damaged or missing");
+                    self.0.fleet.found_bad(target.backend);
+                    Verdict::Bad
+                }
+                Seen::Unread(trouble) => {
+                    tracing::warn!(%blob, backend, ?trouble, "a replica could not be read");
+                    continue;
+                }
+            };
+            verdicts.push((*blob, target.clone(), verdict));
+        }
+        let bad = verdicts.iter().filter(|(_, _, verdict)| matches!(verdict, Verdict::Bad));
+        let bad = bad.map(|(blob, target, _)| (*blob, target.clone())).collect();
+        if verdicts.is_empty() {
+            return Ok(bad);
+        }
+        self.commit(Order::Shared, move |txn| {
+            for (blob, target, verdict) in verdicts {
+                match verdict {
+                    Verdict::Good => drop(txn.judge_replica(blob, &target, Health::Good, Some(now))?),
+                    Verdict::Summed(sums) => drop(txn.learn_sums(blob, &target, sums, now)?),
+                    // Looked at, so that it is not the next one that is looked at.
+                    Verdict::Bad if txn.judge_replica(blob, &target, Health::Bad(now), Some(now))? => {
+                        txn.queue_copies(&CopyTask::new(TaskKind::Replicate, blob, now));
+                    }
+                    Verdict::Bad => {}
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(bad)
+    }
+
+    /// Looks at one replica and makes it known. `false`: it is damaged. An error: it could not be read.
+    pub(crate) async fn verify_replica(
+        &self,
+        blob: BlobId,
+        record: &Arc<BlobRecord>,
+        target: &Target,
+    ) -> Result<bool, StoreError> {
+        let look = [self.look_at(blob, record, target, &Pace::unbounded()).await];
+        let bad = self.note_seen(&look).await?;
+        let [Look { seen, .. }] = look;
+        match seen {
+            Seen::Unread(trouble) => Err(trouble.into_error(blob)),
+            _ => Ok(bad.is_empty()),
+        }
+    }
+}
+
+enum Verdict {
+    Good,
+    Summed(Vec<u32>),
+    Bad,
+}
+
+fn must_end(found: u64, recorded: u64) -> Result<(), Trouble> {
+    match found == recorded {
+        true => Ok(()),
+        false => {
+            let why = format!("{found} bytes where {recorded} were written");
+            Err(BackendError::new(Fault::Corrupt, why).into())
+        }
+    }
+}
