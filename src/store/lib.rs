@@ -16,6 +16,7 @@ mod copies;
 mod copy;
 mod delete;
 mod disk;
+mod drain;
 mod error;
 mod events;
 mod expiry;
@@ -26,6 +27,7 @@ mod fsck;
 mod get;
 mod hold;
 mod ingest;
+mod jobs;
 mod lanes;
 mod list;
 mod locate;
@@ -38,6 +40,7 @@ mod purpose;
 mod put;
 mod queue;
 mod recovery;
+mod remove;
 mod replicas;
 mod restate;
 mod room;
@@ -51,7 +54,8 @@ pub use append::{Append, Appended, MAX_PIECES};
 pub use barrier::Gate;
 pub use breaker::Circuit;
 pub use disk::DiskRoom;
-pub use error::{DigestMismatch, SourceError, StoreError};
+pub use drain::Holding;
+pub use error::{DigestMismatch, OrderError, SourceError, StoreError};
 pub use explain::{Explanation, PlacedBlob, PlacedReplica};
 pub use figures::Figures;
 pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
@@ -59,13 +63,14 @@ pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
 pub use locate::{Located, Piece, ReplicaAt};
 pub use meta::{
-    BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, Listener, MAX_EVENTS,
-    ObjectRecord as Object, Origin, Outbox, TableFigures, Traffic,
+    BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, JobProgress, JobRecord,
+    JobState, Listener, MAX_EVENTS, ObjectRecord as Object, Origin, Outbox, TableFigures, Traffic,
 };
 pub use options::*;
 pub use placement::{Acknowledge, Placement, Policy};
 pub use plain::Plain;
 pub use queue::Queued;
+pub use remove::{Forgotten, LostObject};
 pub use room::Room;
 pub use settings::Settings;
 pub use staged::{Arrived, Staging};
@@ -79,6 +84,7 @@ use barrier::Barrier;
 use disk::Disk;
 use fleet::Fleet;
 use meta::{Meta, MetaError, Order, Txn};
+use parking_lot::Mutex;
 use pins::Pins;
 use plain::Verified;
 use std::path::PathBuf;
@@ -177,6 +183,8 @@ struct Inner {
     runtime: Option<tokio::runtime::Handle>,
     barrier: Barrier,
     verified: Verified,
+    /// Why work on copies cannot be done, until some is.
+    copies_trouble: Mutex<Option<String>>,
     _lock: std::fs::File,
 }
 
@@ -191,6 +199,8 @@ impl Inner {
 struct Bells {
     cleanup: Notify,
     copies: Notify,
+    /// Something else may be asked of all blobs.
+    audit: Notify,
 }
 
 impl Listener for Bells {
@@ -244,6 +254,7 @@ impl Store {
             runtime: tokio::runtime::Handle::try_current().ok(),
             barrier: Barrier::default(),
             verified: Verified::default(),
+            copies_trouble: Mutex::default(),
             _lock: lock,
         };
         Ok(Self(Arc::new(inner)))
