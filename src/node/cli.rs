@@ -51,6 +51,8 @@ commands! {
     Locate(command::locate::LocateArgs),
     Probe(command::probe::ProbeArgs),
     Jobs(command::jobs::JobsArgs),
+    Drain(command::drain::DrainArgs),
+    RemoveBackend(command::remove_backend::RemoveBackendArgs),
     Logs(command::logs::LogsArgs),
     LogLevel(command::log_level::LogLevelArgs),
     Version(command::version::VersionArgs),

@@ -100,6 +100,7 @@ impl Store {
         };
         let outcome = outcome.unwrap_or_else(|error| {
             tracing::warn!(blob = %task.blob, %error, "work on copies failed; it is tried again");
+            *self.0.copies_trouble.lock() = Some(error.to_string());
             Outcome::Later
         });
         let now = self.now();
@@ -160,13 +161,20 @@ impl Store {
             let new = self.describe_copy(task, &record).await?;
             match self.copy_to(task.blob, &record, &member, new).await {
                 // The record has changed: it is judged anew.
-                Ok(_) => return Ok(Outcome::Then(TaskKind::Replicate)),
+                Ok(_) => {
+                    *inner.copies_trouble.lock() = None;
+                    return Ok(Outcome::Then(TaskKind::Replicate));
+                }
                 Err(error) => last = Some(error),
             }
         }
         match last {
             Some(error) => Err(error),
-            None => Ok(Outcome::Later),
+            None => {
+                let why = "no backend takes a further copy now";
+                *inner.copies_trouble.lock() = Some(why.to_owned());
+                Ok(Outcome::Later)
+            }
         }
     }
 
@@ -310,7 +318,7 @@ impl Inner {
     /// Whether a replica is one of the copies that there should be.
     pub(crate) fn counts(&self, replica: &Replica) -> bool {
         let there = match self.fleet.get(replica.backend) {
-            Some(member) => member.is_active() && !self.is_lost(member),
+            Some(member) => (member.is_active() || member.is_held()) && !self.is_lost(member),
             // Inline values are where the records are.
             None => replica.place == Place::Inline && replica.backend == EMBEDDED,
         };

@@ -5,7 +5,7 @@ use meta::{Account, BackendId, BackendState, EMBEDDED, Meta, Month, Place, Targe
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use types::{BlobId, Timestamp};
 
@@ -29,6 +29,8 @@ pub struct Member {
     pub bad_found: AtomicU64,
     limits: MonthlyLimits,
     state: RwLock<(BackendState, Timestamp)>,
+    /// Its draining rests.
+    held: AtomicBool,
     /// What of its usage is in the monthly counters.
     counted: Mutex<backend::Usage>,
 }
@@ -48,6 +50,14 @@ impl Member {
 
     pub fn set_state(&self, state: BackendState, since: Timestamp) {
         *self.state.write() = (state, since);
+    }
+
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.state() == BackendState::Draining && self.held.load(Ordering::Relaxed)
     }
 
     /// Whether it takes new replicas.
@@ -187,6 +197,7 @@ impl Fleet {
                 bad_found: AtomicU64::new(0),
                 limits: options.monthly,
                 state: RwLock::new((record.state, record.since)),
+                held: AtomicBool::new(false),
             }));
         }
         let by_id = members.iter().map(|member| (member.id, Arc::clone(member))).collect();

@@ -288,7 +288,10 @@ impl Store {
                 let why = || StoreError::Unavailable(format!("fewer than {need} backends took the bytes"));
                 return Err(last.unwrap_or_else(why));
             };
-            if !member.admits() || room.grow(Account::Backend(member.id), blob.size).is_err() {
+            if !member.is_active()
+                || !member.admits()
+                || room.grow(Account::Backend(member.id), blob.size).is_err()
+            {
                 continue;
             }
             let replicas = landed.targets().map(|target| Replica::new(target, blob.written)).collect();

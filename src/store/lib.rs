@@ -18,6 +18,7 @@ mod copies;
 mod copy;
 mod delete;
 mod disk;
+mod drain;
 mod error;
 mod events;
 mod expiry;
@@ -28,6 +29,7 @@ mod fsck;
 mod get;
 mod hold;
 mod ingest;
+mod jobs;
 mod lanes;
 mod list;
 mod locate;
@@ -41,6 +43,7 @@ mod put;
 mod queue;
 mod reconcile;
 mod recovery;
+mod remove;
 mod replicas;
 mod restate;
 mod room;
@@ -56,7 +59,8 @@ pub use append::{Append, Appended, MAX_PIECES};
 pub use barrier::Gate;
 pub use breaker::Circuit;
 pub use disk::DiskRoom;
-pub use error::{DigestMismatch, SourceError, StoreError};
+pub use drain::Holding;
+pub use error::{DigestMismatch, OrderError, SourceError, StoreError};
 pub use explain::{Explanation, PlacedBlob, PlacedReplica};
 pub use figures::Figures;
 pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
@@ -64,14 +68,15 @@ pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
 pub use locate::{Located, Piece, ReplicaAt};
 pub use meta::{
-    BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, Listener, MAX_EVENTS,
-    ObjectRecord as Object, Origin, Outbox, TableFigures, Traffic,
+    BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, JobProgress, JobRecord,
+    JobState, Listener, MAX_EVENTS, ObjectRecord as Object, Origin, Outbox, TableFigures, Traffic,
 };
 pub use options::*;
 pub use placement::{Acknowledge, Placement, Policy};
 pub use plain::Plain;
 pub use queue::Queued;
 pub use reconcile::{Odd, Oddity, ReconcileOrder, ReconcileStep, Reconciliation};
+pub use remove::{Forgotten, LostObject};
 pub use room::Room;
 pub use scrub::{BadReplica, ScrubDue, ScrubFigures, ScrubOrder, ScrubStep};
 pub use settings::Settings;
@@ -87,6 +92,7 @@ use barrier::Barrier;
 use disk::Disk;
 use fleet::Fleet;
 use meta::{Meta, MetaError, Order, Txn};
+use parking_lot::Mutex;
 use pins::Pins;
 use plain::Verified;
 use std::path::PathBuf;
@@ -190,6 +196,8 @@ struct Inner {
     adopting: Arc<tokio::sync::Mutex<()>>,
     /// Which node this is.
     node: String,
+    /// Why work on copies cannot be done, until some is.
+    copies_trouble: Mutex<Option<String>>,
     _lock: std::fs::File,
 }
 
@@ -204,6 +212,8 @@ impl Inner {
 struct Bells {
     cleanup: Notify,
     copies: Notify,
+    /// Something else may be asked of all blobs.
+    audit: Notify,
 }
 
 impl Listener for Bells {
@@ -261,6 +271,7 @@ impl Store {
             scrubbed: scrub::Scrubbed::default(),
             adopting: Arc::default(),
             node,
+            copies_trouble: Mutex::default(),
             _lock: lock,
         };
         Ok(Self(Arc::new(inner)))

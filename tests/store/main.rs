@@ -11,6 +11,7 @@ mod expiry;
 mod fleet;
 mod format;
 mod model;
+mod moving;
 mod op;
 mod placing;
 mod quota;

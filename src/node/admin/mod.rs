@@ -6,6 +6,7 @@
 
 pub mod cleanup;
 pub mod credentials;
+pub mod drain;
 mod fault;
 pub mod jobs;
 pub mod locate;
@@ -14,6 +15,7 @@ pub mod logs;
 pub mod mount;
 pub mod mounts;
 pub mod reload;
+pub mod remove_backend;
 mod routes;
 pub mod socket;
 pub mod status;

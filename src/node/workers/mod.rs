@@ -7,6 +7,7 @@ mod copies;
 mod disk_watch;
 pub mod multipart_expiry;
 pub mod scrub;
+pub mod ordered;
 mod troubles;
 
 use crate::node::Node;
@@ -22,7 +23,11 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn start(node: &Arc<Node>) -> Self {
+    pub async fn start(node: &Arc<Node>) -> Self {
+        // Before anybody can order more.
+        if let Err(error) = ordered::remember(node).await {
+            tracing::error!(%error, "ordered work is not gone on with: its records cannot be read");
+        }
         let (stop, stopped) = watch::channel(false);
         let stop_signal = || Stop(stopped.clone());
         let mut running = JoinSet::new();
@@ -34,6 +39,7 @@ impl Workers {
         running.spawn(backend_watch::run(node.store.clone(), stop_signal()));
         running.spawn(copies::run(node.store.clone(), stop_signal()));
         running.spawn(copies::audit(node.store.clone(), stop_signal()));
+        running.spawn(ordered::run(Arc::clone(node), stop_signal()));
         running.spawn(disk_watch::run(node.store.clone(), stop_signal()));
         running.spawn(certificates::run(Arc::clone(node), stop_signal()));
         running.spawn(troubles::run(Arc::clone(node), stop_signal()));
