@@ -13,6 +13,7 @@ use crate::mounts::Mounts;
 use crate::node::Node;
 use crate::observe::{Health, Metrics, Monitoring, Traces, Watcher};
 use crate::reload::Control;
+use crate::reports::Reports;
 use crate::telemetry::Log;
 use crate::webhooks::Webhooks;
 use crate::workers::Workers;
@@ -139,6 +140,7 @@ impl Prepared {
             control: Control::new(args, &self.configured, self.changes.clone()).into(),
             needs_restart: ArcSwap::default(),
             jobs: Jobs::default(),
+            reports: Reports::default(),
             log,
             address: self.listener.local_addr()?,
             started: Instant::now(),

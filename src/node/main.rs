@@ -27,6 +27,7 @@ mod observe;
 mod options;
 mod process;
 mod reload;
+mod reports;
 mod telemetry;
 mod times;
 mod usage;

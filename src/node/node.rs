@@ -6,6 +6,7 @@ use crate::jobs::Jobs;
 use crate::mounts::Mounts;
 use crate::observe::Metrics;
 use crate::reload::Control;
+use crate::reports::Reports;
 use crate::telemetry::Log;
 use crate::webhooks::Webhooks;
 use arc_swap::ArcSwap;
@@ -27,6 +28,8 @@ pub struct Node {
     /// What the S3 face goes by.
     pub face: LiveOptions,
     pub jobs: Jobs,
+    /// What ordered work has found.
+    pub reports: Reports,
     pub metrics: Arc<Metrics>,
     /// `None`: S3 is served in the clear.
     pub tls: Option<Tls>,

@@ -34,8 +34,8 @@ struct Candidate {
 impl Adoption<'_> {
     /// One commit for all. A key that has an object keeps it.
     pub async fn adopt(&self, foreign: Vec<Found>, dry_run: bool) -> Result<Vec<Odd>, StoreError> {
-        let looked: Vec<_> =
-            iter(foreign).map(|found| self.look(found, dry_run)).buffered(AT_A_TIME).collect().await;
+        let looking: Vec<_> = foreign.into_iter().map(|found| self.look(found, dry_run)).collect();
+        let looked: Vec<_> = iter(looking).buffered(AT_A_TIME).collect().await;
         let (mut all, mut candidates) = (Vec::new(), Vec::new());
         for looked in looked {
             match looked? {

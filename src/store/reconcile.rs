@@ -197,9 +197,8 @@ impl Reconciliation {
     async fn confirm(&mut self) -> Result<ReconcileStep, StoreError> {
         let count = STEP_NAMES.min(self.wrong.len());
         let wrong: Vec<Wrong> = self.wrong.drain(..count).collect();
-        let this = &*self;
-        let confirmed: Vec<_> =
-            iter(wrong).map(|wrong| this.look_again(wrong)).buffer_unordered(AT_A_TIME).collect().await;
+        let looking: Vec<_> = wrong.into_iter().map(|wrong| self.look_again(wrong)).collect();
+        let confirmed: Vec<_> = iter(looking).buffer_unordered(AT_A_TIME).collect().await;
         let mut step = ReconcileStep::default();
         let mut looks = Vec::new();
         for (odd, look) in
@@ -260,7 +259,8 @@ impl Reconciliation {
         if !self.order.clean {
             return Ok(ours.iter().map(|found| odd(Oddity::Unnamed, found, "")).collect());
         }
-        let judged: Vec<_> = iter(&ours).map(|found| self.judge(found)).buffered(AT_A_TIME).collect().await;
+        let judging: Vec<_> = ours.iter().map(|found| self.judge(found)).collect();
+        let judged: Vec<_> = iter(judging).buffered(AT_A_TIME).collect().await;
         let (mut all, mut doomed) = (Vec::new(), Vec::new());
         for (found, judged) in ours.iter().zip(judged) {
             match judged? {

@@ -20,3 +20,4 @@ mod powercut;
 mod quota;
 mod reload;
 mod steps;
+mod verifying;

@@ -1,8 +1,8 @@
 //! The table of what the node can be asked: `POST /v1/NAME`, JSON in, JSON out.
 
 use super::{
-    Fault, cleanup, credentials, drain, jobs, locate, log_level, logs, mount, mounts, reload, remove_backend,
-    status, umount, usage, version,
+    Fault, cleanup, credentials, drain, jobs, locate, log_level, logs, mount, mounts, reconcile, reload,
+    remove_backend, report, scrub, status, umount, usage, version,
 };
 use crate::node::Node;
 use hyper::body::Bytes;
@@ -37,8 +37,11 @@ routes! {
     "logs" => logs::answer,
     "mount" => mount::answer,
     "mounts" => mounts::answer,
+    "reconcile" => reconcile::answer,
     "reload" => reload::answer,
     "remove-backend" => remove_backend::answer,
+    "report" => report::answer,
+    "scrub" => scrub::answer,
     "status" => status::answer,
     "umount" => umount::answer,
     "usage" => usage::answer,

@@ -6,8 +6,8 @@ pub mod cleanup;
 mod copies;
 mod disk_watch;
 pub mod multipart_expiry;
-pub mod scrub;
 pub mod ordered;
+pub mod scrub;
 mod troubles;
 
 use crate::node::Node;

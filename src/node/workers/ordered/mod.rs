@@ -5,8 +5,12 @@
 //! that calls [`begin`].
 
 mod drain;
+mod reconcile;
+mod scrub;
 
 pub use drain::DRAIN;
+pub use reconcile::{IMPORT, Order as ReconcileOrder, RECONCILE};
+pub use scrub::{Order as ScrubOrder, SCRUB};
 
 use super::Stop;
 use crate::jobs::{Job, Jobs, State};
@@ -61,7 +65,7 @@ pub struct Kind {
     pub work: fn(&JobRecord) -> Result<Box<dyn Work>, String>,
 }
 
-const KINDS: &[&Kind] = &[&DRAIN];
+const KINDS: &[&Kind] = &[&DRAIN, &RECONCILE, &IMPORT, &SCRUB];
 
 /// Orders a job: it is noted durably and begins at once. `None`: one of its name has not ended yet.
 pub async fn begin(
