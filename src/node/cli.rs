@@ -52,6 +52,7 @@ commands! {
     Probe(command::probe::ProbeArgs),
     Jobs(command::jobs::JobsArgs),
     Drain(command::drain::DrainArgs),
+    Rebalance(command::rebalance::RebalanceArgs),
     RemoveBackend(command::remove_backend::RemoveBackendArgs),
     Logs(command::logs::LogsArgs),
     LogLevel(command::log_level::LogLevelArgs),

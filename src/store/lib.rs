@@ -29,16 +29,19 @@ mod hold;
 mod ingest;
 mod jobs;
 mod lanes;
+mod lifecycle;
 mod list;
 mod locate;
 mod md5;
 mod options;
+mod pace;
 mod pins;
 mod placement;
 mod plain;
 mod purpose;
 mod put;
 mod queue;
+mod rebalance;
 mod recovery;
 mod remove;
 mod replicas;
@@ -61,6 +64,7 @@ pub use figures::Figures;
 pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
+pub use lifecycle::{Expired, ExpiryRule};
 pub use locate::{Located, Piece, ReplicaAt};
 pub use meta::{
     BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, JobProgress, JobRecord,
@@ -70,6 +74,7 @@ pub use options::*;
 pub use placement::{Acknowledge, Placement, Policy};
 pub use plain::Plain;
 pub use queue::Queued;
+pub use rebalance::{Moved, Plan, PlannedBackend, Rebalance};
 pub use remove::{Forgotten, LostObject};
 pub use room::Room;
 pub use settings::Settings;
@@ -183,8 +188,8 @@ struct Inner {
     runtime: Option<tokio::runtime::Handle>,
     barrier: Barrier,
     verified: Verified,
-    /// Why work on copies cannot be done, until some is.
-    copies_trouble: Mutex<Option<String>>,
+    /// Why work on copies could not be done the last time that some could not.
+    copies_trouble: Mutex<Option<(Timestamp, String)>>,
     _lock: std::fs::File,
 }
 

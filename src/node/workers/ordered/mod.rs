@@ -5,8 +5,10 @@
 //! that calls [`begin`].
 
 mod drain;
+mod rebalance;
 
 pub use drain::DRAIN;
+pub use rebalance::{Order as RebalanceOrder, REBALANCE, Strategy};
 
 use super::Stop;
 use crate::jobs::{Job, Jobs, State};
@@ -61,7 +63,7 @@ pub struct Kind {
     pub work: fn(&JobRecord) -> Result<Box<dyn Work>, String>,
 }
 
-const KINDS: &[&Kind] = &[&DRAIN];
+const KINDS: &[&Kind] = &[&DRAIN, &REBALANCE];
 
 /// Orders a job: it is noted durably and begins at once. `None`: one of its name has not ended yet.
 pub async fn begin(
