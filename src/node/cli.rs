@@ -55,6 +55,7 @@ commands! {
     Import(command::import::ImportArgs),
     Jobs(command::jobs::JobsArgs),
     Drain(command::drain::DrainArgs),
+    Rebalance(command::rebalance::RebalanceArgs),
     RemoveBackend(command::remove_backend::RemoveBackendArgs),
     Logs(command::logs::LogsArgs),
     LogLevel(command::log_level::LogLevelArgs),

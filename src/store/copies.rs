@@ -23,7 +23,7 @@ const PASS_TASKS: usize = 64;
 const AT_A_TIME: usize = 4;
 const LOOK: Duration = Duration::from_secs(1);
 const FIRST_REST_MS: u64 = 1_000;
-const LONGEST_REST_MS: u64 = 300_000;
+pub(crate) const LONGEST_REST_MS: u64 = 300_000;
 /// A replica that was verified more recently needs no second look before another one goes.
 const VERIFIED_FOR_MS: u64 = 24 * 3_600_000;
 
@@ -100,7 +100,7 @@ impl Store {
         };
         let outcome = outcome.unwrap_or_else(|error| {
             tracing::warn!(blob = %task.blob, %error, "work on copies failed; it is tried again");
-            *self.0.copies_trouble.lock() = Some(error.to_string());
+            *self.0.copies_trouble.lock() = Some((self.now(), error.to_string()));
             Outcome::Later
         });
         let now = self.now();
@@ -146,10 +146,6 @@ impl Store {
             // A replica is being written.
             return Ok(Outcome::Later);
         }
-        if !record.is_summed() {
-            self.sum_adopted(task.blob, &record).await?;
-            return Ok(Outcome::Then(TaskKind::Replicate));
-        }
         let mut last = None;
         for member in
             inner.fleet.order(&inner.meta, inner.policy(record.bucket).placement, record.size, self.now())
@@ -161,10 +157,7 @@ impl Store {
             let new = self.describe_copy(task, &record).await?;
             match self.copy_to(task.blob, &record, &member, new).await {
                 // The record has changed: it is judged anew.
-                Ok(_) => {
-                    *inner.copies_trouble.lock() = None;
-                    return Ok(Outcome::Then(TaskKind::Replicate));
-                }
+                Ok(_) => return Ok(Outcome::Then(TaskKind::Replicate)),
                 Err(error) => last = Some(error),
             }
         }
@@ -172,27 +165,42 @@ impl Store {
             Some(error) => Err(error),
             None => {
                 let why = "no backend takes a further copy now";
-                *inner.copies_trouble.lock() = Some(why.to_owned());
+                *inner.copies_trouble.lock() = Some((self.now(), why.to_owned()));
                 Ok(Outcome::Later)
             }
         }
     }
 
-    /// Reads an adopted blob once, so that what is copied can be verified on its way.
-    async fn sum_adopted(&self, blob: BlobId, record: &Arc<BlobRecord>) -> Result<(), StoreError> {
-        let mut outcome = Err(StoreError::Unavailable(format!("blob {blob} is nowhere")));
-        for (_, replica) in ranked(&self.0, record) {
-            outcome = match self.verify_replica(blob, record, &replica.target()).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => Err(StoreError::Corrupt(format!("blob {blob} cannot be read"))),
-                Err(error) => Err(error),
-            };
+    /// Reads an adopted blob once, so that what is copied can be verified on its way; its record then. `None`:
+    /// it has its checksums already.
+    async fn summed(
+        &self,
+        blob: BlobId,
+        record: &Arc<BlobRecord>,
+    ) -> Result<Option<Arc<BlobRecord>>, StoreError> {
+        if record.is_summed() {
+            return Ok(None);
         }
-        outcome
+        let mut trouble = StoreError::Unavailable(format!("blob {blob} cannot be read"));
+        for (_, replica) in ranked(&self.0, record) {
+            match self.verify_replica(blob, record, &replica.target()).await {
+                Ok(true) => {
+                    let gone = || StoreError::Unavailable(format!("blob {blob} is gone"));
+                    return Ok(Some(self.living(blob).await?.ok_or_else(gone)?.1));
+                }
+                Ok(false) => {}
+                Err(error) => trouble = error,
+            }
+        }
+        Err(trouble)
     }
 
     /// What a new replica of a blob says of itself, as far as it can be found out.
-    async fn describe_copy(&self, task: &CopyTask, record: &BlobRecord) -> Result<NewReplica, StoreError> {
+    pub(crate) async fn describe_copy(
+        &self,
+        task: &CopyTask,
+        record: &BlobRecord,
+    ) -> Result<NewReplica, StoreError> {
         if let Some((bucket, key)) = task.named.clone() {
             let object = self.find(bucket, &key).await?.filter(|object| object.blob == task.blob);
             if let Some(object) = object {
@@ -221,7 +229,7 @@ impl Store {
     }
 
     /// Makes one more replica out of those that there are, and records it.
-    async fn copy_to(
+    pub(crate) async fn copy_to(
         &self,
         blob: BlobId,
         record: &Arc<BlobRecord>,
@@ -230,17 +238,19 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let account = Account::Backend(member.id);
         let room = self.0.meta.ledger().reserve(&[(account, record.size)]).map_err(out_of_room)?;
-        let claim = self.transfer(blob, record, member, new).await?;
+        let summed = self.summed(blob, record).await?;
+        let claim = self.transfer(blob, summed.as_ref().unwrap_or(record), member, new, true).await?;
         self.record_replica(blob, claim, room).await
     }
 
-    /// Writes one more replica, every chunk verified on its way.
+    /// Writes one more replica, every chunk verified on its way. `paced`: nobody waits for it.
     pub(crate) async fn transfer(
         &self,
         blob: BlobId,
         record: &Arc<BlobRecord>,
         member: &Arc<Member>,
         new: NewReplica,
+        paced: bool,
     ) -> Result<Claim, StoreError> {
         // A name of its own, so that whatever an earlier attempt left or may still bring cannot be it.
         let number = BlobId(self.0.meta.next_id()?);
@@ -249,9 +259,15 @@ impl Store {
         let new = NewReplica { blob: number, readable, ..new };
         let noted = self.note_intent(blob, target.clone(), record.size, false);
         let mut lane = Lane::begin(self.clone(), Arc::clone(member), target, new, noted);
+        let source =
+            ranked(&self.0, record).first().and_then(|(_, replica)| self.0.fleet.get(replica.backend));
+        let source = source.cloned();
         let mut cursor = Cursor::over(Arc::clone(&self.0), blob, Arc::clone(record));
         'body: while !cursor.is_done() {
             for piece in cursor.step().await? {
+                for end in source.iter().chain([member]).filter(|_| paced) {
+                    end.pace.take(piece.len() as u64).await;
+                }
                 if !lane.send(piece).await {
                     break 'body;
                 }

@@ -6,6 +6,7 @@ use meta::{Account, BackendId, BackendState, CleanupTask, Target, TaskKind};
 use std::sync::Arc;
 use types::Timestamp;
 
+use crate::copies::LONGEST_REST_MS;
 use crate::fleet::Member;
 use crate::{Inner, OrderError, Store, StoreError};
 
@@ -92,6 +93,9 @@ impl Store {
     pub async fn holding(&self, name: &str) -> Result<Option<Holding>, StoreError> {
         let name = name.to_owned();
         self.blocking(move |inner| {
+            if let Some(member) = inner.fleet.named(&name) {
+                return holding(inner, member.id).map(Some);
+            }
             let known = inner.meta.backends()?;
             let record = known.into_iter().find(|(known, _)| *known == name);
             record.map(|(_, record)| holding(inner, record.id)).transpose()
@@ -128,9 +132,11 @@ impl Store {
         self.0.bells.audit.notified().await;
     }
 
-    /// Why the last work on copies that could not be done could not be done, unless some was done since.
+    /// Why work on copies could not be done lately: what is tried again fails again within that time.
     pub fn copies_trouble(&self) -> Option<String> {
-        self.0.copies_trouble.lock().clone()
+        let since = self.now().saturating_sub_ms(2 * LONGEST_REST_MS);
+        let last = self.0.copies_trouble.lock().clone();
+        last.filter(|(at, _)| *at >= since).map(|(_, why)| why)
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 use types::{BlobId, Timestamp};
 
 use crate::breaker::{Breaker, Circuit};
+use crate::pace::Pace;
 use crate::placement::{Candidate, Placement, order};
 use crate::{BackendOptions, BackendSource, Before, MonthlyLimits, StoreError};
 
@@ -25,6 +26,8 @@ pub struct Member {
     pub readable: bool,
     pub backend: Arc<dyn Backend>,
     pub breaker: Breaker,
+    /// Of copies, not of clients.
+    pub pace: Pace,
     /// Replicas there that were found missing or damaged since the start.
     pub bad_found: AtomicU64,
     limits: MonthlyLimits,
@@ -194,6 +197,7 @@ impl Fleet {
                 counted: Mutex::new(backend.usage()),
                 backend,
                 breaker: Breaker::default(),
+                pace: Pace::new(options.copy_bytes_per_second),
                 bad_found: AtomicU64::new(0),
                 limits: options.monthly,
                 state: RwLock::new((record.state, record.since)),

@@ -298,7 +298,7 @@ impl Store {
             let content = Content::Bytes { replicas, sums: blob.sums.clone() };
             let record = BlobRecord { size: blob.size, references: 1, bucket: Some(blob.bucket), content };
             let new = purpose.describe(&self.0, blob.id, Some(blob.size));
-            match self.transfer(blob.id, &Arc::new(record), &member, new).await {
+            match self.transfer(blob.id, &Arc::new(record), &member, new, false).await {
                 Ok(claim) => landed.claims.push(claim),
                 Err(error) => {
                     room.release(Account::Backend(member.id));

@@ -31,16 +31,19 @@ mod hold;
 mod ingest;
 mod jobs;
 mod lanes;
+mod lifecycle;
 mod list;
 mod locate;
 mod md5;
 mod options;
+mod pace;
 mod pins;
 mod placement;
 mod plain;
 mod purpose;
 mod put;
 mod queue;
+mod rebalance;
 mod reconcile;
 mod recovery;
 mod remove;
@@ -66,15 +69,18 @@ pub use figures::Figures;
 pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
+pub use lifecycle::{Expired, ExpiryRule};
 pub use locate::{Located, Piece, ReplicaAt};
 pub use meta::{
     BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, JobProgress, JobRecord,
     JobState, Listener, MAX_EVENTS, ObjectRecord as Object, Origin, Outbox, TableFigures, Traffic,
 };
 pub use options::*;
+pub use pace::Pace;
 pub use placement::{Acknowledge, Placement, Policy};
 pub use plain::Plain;
 pub use queue::Queued;
+pub use rebalance::{Moved, Plan, PlannedBackend, Rebalance};
 pub use reconcile::{Odd, Oddity, ReconcileOrder, ReconcileStep, Reconciliation};
 pub use remove::{Forgotten, LostObject};
 pub use room::Room;
@@ -85,7 +91,6 @@ pub use tree::{
     Asker, DIRECTORY_TYPE, MAX_MOVED_KEYS, Refusal, Rename, TreeAnswer, TreeError, directory_headers,
 };
 pub use usage::{BackendStatus, Usage};
-pub use verify::Pace;
 
 use backend::{Local, SyncRule};
 use barrier::Barrier;
@@ -191,13 +196,13 @@ struct Inner {
     runtime: Option<tokio::runtime::Handle>,
     barrier: Barrier,
     verified: Verified,
+    /// Why work on copies could not be done the last time that some could not.
+    copies_trouble: Mutex<Option<(Timestamp, String)>>,
     scrubbed: scrub::Scrubbed,
     /// Held by whoever adopts, or deletes what nobody names.
     adopting: Arc<tokio::sync::Mutex<()>>,
     /// Which node this is.
     node: String,
-    /// Why work on copies cannot be done, until some is.
-    copies_trouble: Mutex<Option<String>>,
     _lock: std::fs::File,
 }
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use types::{BlobId, Timestamp};
 
-use crate::verify::{Look, Pace, Seen};
+use crate::pace::Pace;
+use crate::verify::{Look, Seen};
 use crate::{Inner, Store, StoreError};
 
 /// Replicas that one walk chooses: some 2 MB.

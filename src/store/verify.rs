@@ -4,12 +4,11 @@
 
 use backend::{BackendError, Fault};
 use meta::{BlobRecord, CopyTask, Health, Order, Place, Target, TaskKind};
-use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use types::BlobId;
 use types::checksum::chunk_sum;
 
+use crate::pace::Pace;
 use crate::replicas::{Blob, Chunk, Opened, Source, Trouble};
 use crate::{Store, StoreError};
 
@@ -31,38 +30,6 @@ pub(crate) struct Look {
     pub blob: BlobId,
     pub target: Target,
     pub seen: Seen,
-}
-
-/// Bytes a second at most, of everything that shares it.
-#[derive(Debug)]
-pub struct Pace {
-    /// 0: as fast as it goes.
-    bytes_per_second: u64,
-    next: Mutex<Instant>,
-}
-
-impl Pace {
-    pub fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, next: Mutex::new(Instant::now()) }
-    }
-
-    pub fn unbounded() -> Self {
-        Self::new(0)
-    }
-
-    /// After so many bytes were taken: returns when the next ones may be.
-    async fn pay(&self, bytes: usize) {
-        if self.bytes_per_second == 0 {
-            return;
-        }
-        let due = {
-            let mut next = self.next.lock();
-            let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-            *next = (*next).max(Instant::now()) + cost;
-            *next
-        };
-        tokio::time::sleep_until(due.into()).await;
-    }
 }
 
 impl Store {
@@ -93,6 +60,7 @@ impl Store {
     ) -> Result<Option<Vec<u32>>, Trouble> {
         let blob = Blob { id, record: Arc::clone(record), end: record.size };
         let mut sums = (!record.is_summed()).then(Vec::new);
+        let member = self.0.fleet.get(target.backend);
         let mut source: Option<Source> = None;
         let mut offset = 0;
         while offset < record.size {
@@ -102,7 +70,10 @@ impl Store {
             if let Some(sums) = &mut sums {
                 sums.push(chunk_sum(&bytes));
             }
-            pace.pay(bytes.len()).await;
+            pace.take(bytes.len() as u64).await;
+            if let Some(member) = member {
+                member.pace.take(bytes.len() as u64).await;
+            }
             (source, offset) = (Some(opened), chunk.to);
         }
         match source {
@@ -180,7 +151,7 @@ impl Store {
         record: &Arc<BlobRecord>,
         target: &Target,
     ) -> Result<bool, StoreError> {
-        let look = [self.look_at(blob, record, target, &Pace::unbounded()).await];
+        let look = [self.look_at(blob, record, target, &Pace::new(None)).await];
         let bad = self.note_seen(&look).await?;
         let [Look { seen, .. }] = look;
         match seen {

@@ -52,8 +52,8 @@ fn refused(outcome: Result<impl std::fmt::Debug, OrderError>, part: &str) {
 
 #[test]
 fn a_drained_backend_holds_nothing_and_can_be_taken_out() {
-    let (a, b, c) = three();
     for copies in [1, 2] {
+        let (a, b, c) = three();
         let rig = rig(vec![a.options(), b.options(), c.options()], policy(copies, ALL, Placement::Pack));
         let (store, bucket) = rig.open();
         runtime().block_on(async {

@@ -233,7 +233,7 @@ fn a_scrub_learns_the_checksums_of_what_was_adopted() {
         put_foreign(&a, "k", content(1, LARGE));
         let scrub = ScrubOrder { backend: None, before: now(), remote: true };
         let mut due = store.scrub_due(&scrub).await.unwrap();
-        let step = store.scrub_step(&mut due, &Pace::unbounded()).await.unwrap();
+        let step = store.scrub_step(&mut due, &Pace::new(None)).await.unwrap();
         assert_eq!((step.verified, step.bad.len()), (1, 0));
         assert!(matches!(wrong().await, Err(StoreError::Corrupt(_))));
         assert_eq!(get(&store, bucket, "k").await.unwrap(), content(1, LARGE));

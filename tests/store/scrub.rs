@@ -20,7 +20,7 @@ async fn scrub(store: &Store, order: &ScrubOrder) -> ScrubStep {
     let mut due = store.scrub_due(order).await.unwrap();
     let mut all = ScrubStep::default();
     while !due.is_done() {
-        let step = store.scrub_step(&mut due, &Pace::unbounded()).await.unwrap();
+        let step = store.scrub_step(&mut due, &Pace::new(None)).await.unwrap();
         all.verified += step.verified;
         all.bytes += step.bytes;
         all.unread += step.unread;
@@ -151,7 +151,7 @@ fn a_scrub_keeps_its_pace() {
         advance(Duration::from_secs(10));
         let begun = std::time::Instant::now();
         let mut due = store.scrub_due(&order(now())).await.unwrap();
-        store.scrub_step(&mut due, &Pace::new(3_000_000)).await.unwrap();
+        store.scrub_step(&mut due, &Pace::new(Some(3_000_000))).await.unwrap();
         assert!(begun.elapsed() >= Duration::from_millis(295), "{:?}", begun.elapsed());
         store.close().await;
     });

@@ -14,6 +14,7 @@ pub mod log_level;
 pub mod logs;
 pub mod mount;
 pub mod mounts;
+pub mod rebalance;
 pub mod reconcile;
 pub mod reload;
 pub mod remove_backend;

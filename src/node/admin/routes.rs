@@ -1,8 +1,8 @@
 //! The table of what the node can be asked: `POST /v1/NAME`, JSON in, JSON out.
 
 use super::{
-    Fault, cleanup, credentials, drain, jobs, locate, log_level, logs, mount, mounts, reconcile, reload,
-    remove_backend, report, scrub, status, umount, usage, version,
+    Fault, cleanup, credentials, drain, jobs, locate, log_level, logs, mount, mounts, rebalance, reconcile,
+    reload, remove_backend, report, scrub, status, umount, usage, version,
 };
 use crate::node::Node;
 use hyper::body::Bytes;
@@ -37,6 +37,7 @@ routes! {
     "logs" => logs::answer,
     "mount" => mount::answer,
     "mounts" => mounts::answer,
+    "rebalance" => rebalance::answer,
     "reconcile" => reconcile::answer,
     "reload" => reload::answer,
     "remove-backend" => remove_backend::answer,

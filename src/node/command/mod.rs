@@ -19,6 +19,7 @@ pub mod mount_helper;
 pub mod mounts;
 pub mod output;
 pub mod probe;
+pub mod rebalance;
 pub mod reconcile;
 pub mod reload;
 pub mod remove_backend;

@@ -5,6 +5,7 @@ mod certificates;
 pub mod cleanup;
 mod copies;
 mod disk_watch;
+pub mod lifecycle;
 pub mod multipart_expiry;
 pub mod ordered;
 pub mod scrub;
@@ -35,6 +36,8 @@ impl Workers {
         running.spawn(cleanup::run(Arc::clone(node), cleanup::job(node), stop_signal()));
         let expiry = multipart_expiry::job(node);
         running.spawn(multipart_expiry::run(Arc::clone(node), expiry, stop_signal()));
+        let lifecycle = lifecycle::job(node);
+        running.spawn(lifecycle::run(Arc::clone(node), lifecycle, stop_signal()));
         running.spawn(scrub::run(Arc::clone(node), scrub::job(node), stop_signal()));
         running.spawn(backend_watch::run(node.store.clone(), stop_signal()));
         running.spawn(copies::run(node.store.clone(), stop_signal()));

@@ -56,7 +56,7 @@ async fn round(node: &Node, job: &Job, stop: &mut Stop) -> Result<Duration, Stor
         return Ok(Duration::from_millis(left).clamp(LEAST_REST, LONGEST_REST));
     }
     job.begin(Some(due.replicas));
-    let verified = verify(node, job, stop, &mut due, &Pace::new(config.bytes_per_second)).await;
+    let verified = verify(node, job, stop, &mut due, &Pace::new(Some(config.bytes_per_second))).await;
     job.end(now());
     Ok(if verified? > 0 { Duration::ZERO } else { REST_AFTER_ERROR })
 }

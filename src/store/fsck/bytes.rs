@@ -9,7 +9,8 @@ use types::{BlobId, BucketId};
 use super::{Census, Difference, Names, WholeFile};
 use crate::compare::Wrong;
 use crate::fleet::Member;
-use crate::verify::{Pace, Seen};
+use crate::pace::Pace;
+use crate::verify::Seen;
 use crate::{Inner, Store, StoreError};
 
 /// Names printed for one blob; a blob can have a copy under every key.
@@ -43,7 +44,7 @@ impl Census {
                     continue;
                 }
                 let record = Arc::new(record.clone());
-                let look = store.look_at(*blob, &record, &replica.target(), &Pace::unbounded()).await;
+                let look = store.look_at(*blob, &record, &replica.target(), &Pace::new(None)).await;
                 if let Seen::Bad(trouble) | Seen::Unread(trouble) = look.seen {
                     let why = trouble.into_error(*blob).to_string();
                     self.found.push(Difference::DamagedReplica { blob: *blob, backend: backend(), why });

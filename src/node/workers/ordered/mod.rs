@@ -5,10 +5,12 @@
 //! that calls [`begin`].
 
 mod drain;
+mod rebalance;
 mod reconcile;
 mod scrub;
 
 pub use drain::DRAIN;
+pub use rebalance::{Order as RebalanceOrder, REBALANCE, Strategy};
 pub use reconcile::{IMPORT, Order as ReconcileOrder, RECONCILE};
 pub use scrub::{Order as ScrubOrder, SCRUB};
 
@@ -65,7 +67,7 @@ pub struct Kind {
     pub work: fn(&JobRecord) -> Result<Box<dyn Work>, String>,
 }
 
-const KINDS: &[&Kind] = &[&DRAIN, &RECONCILE, &IMPORT, &SCRUB];
+const KINDS: &[&Kind] = &[&DRAIN, &REBALANCE, &RECONCILE, &IMPORT, &SCRUB];
 
 /// Orders a job: it is noted durably and begins at once. `None`: one of its name has not ended yet.
 pub async fn begin(

@@ -41,7 +41,7 @@ impl Work for Scrub {
 impl Scrub {
     async fn go(&mut self, node: &Node, record: &mut JobRecord) -> Result<Step, StoreError> {
         let rate = node.config().scrub.bytes_per_second;
-        let pace = self.pace.get_or_insert_with(|| Pace::new(rate));
+        let pace = self.pace.get_or_insert_with(|| Pace::new(Some(rate)));
         let Some(due) = self.due.as_mut().filter(|due| !due.is_done()) else {
             return self.choose(node, record).await;
         };
