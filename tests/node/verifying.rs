@@ -1,6 +1,8 @@
 //! Copies that rot, vanish or lie about in a backend: a scrub, a reconciliation and an import find them, with
 //! directories and with other people's S3 servers.
 
+#![allow(clippy::unwrap_used)]
+
 use crate::asked::{BINARY, json, run};
 use serde_json::Value;
 use std::fs;
