@@ -16,7 +16,7 @@ use crate::reload::Control;
 use crate::telemetry::Log;
 use crate::webhooks::Webhooks;
 use crate::workers::Workers;
-use crate::{config_file, first_run, hints, options, process, telemetry};
+use crate::{config_file, first_run, hints, options, process, service, telemetry};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use s3api::{Edge, LiveOptions, Tls};
@@ -249,6 +249,7 @@ fn announce(config: &Config, address: SocketAddr, monitor: Option<SocketAddr>, f
     let mut out = std::io::stdout();
     // A node whose standard output is closed serves all the same.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    service::ready(&hints::first_line(config, address));
     tracing::info!(%address, data_dir = %config.data_dir.display(), "listening");
 }
 
@@ -260,6 +261,7 @@ fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
     tokio::spawn(async move {
         next(&mut term, &mut int).await;
         tracing::info!("stopping");
+        service::stopping();
         ordered.send_replace(true);
         next(&mut term, &mut int).await;
         std::process::exit(1);

@@ -34,6 +34,7 @@ mod options;
 mod pins;
 mod placement;
 mod plain;
+mod pulse;
 mod purpose;
 mod put;
 mod queue;

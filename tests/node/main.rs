@@ -19,4 +19,5 @@ mod place;
 mod powercut;
 mod quota;
 mod reload;
+mod service;
 mod steps;

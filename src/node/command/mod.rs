@@ -7,6 +7,7 @@ pub mod cleanup;
 pub mod credentials;
 pub mod doctor;
 pub mod fsck;
+pub mod generate;
 pub mod init;
 pub mod jobs;
 pub mod locate;

@@ -7,6 +7,7 @@ mod copies;
 mod disk_watch;
 pub mod multipart_expiry;
 mod troubles;
+mod watchdog;
 
 use crate::node::Node;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ impl Workers {
         running.spawn(disk_watch::run(node.store.clone(), stop_signal()));
         running.spawn(certificates::run(Arc::clone(node), stop_signal()));
         running.spawn(troubles::run(Arc::clone(node), stop_signal()));
+        running.spawn(watchdog::run(node.store.clone(), stop_signal()));
         Self { stop, running }
     }
 
