@@ -396,8 +396,9 @@ impl Table {
         }
     }
 
-    /// Whether the kernel may remember anything that a change of this path, seen from the root, makes wrong.
-    pub fn may_remember(&self, path: &str) -> bool {
+    /// Whether the kernel may remember anything that a change of this path, seen from the root, makes wrong. With what
+    /// was `deleted` the directories above it may be gone, those too that were found a moment ago and not looked into.
+    pub fn may_remember(&self, path: &str, deleted: bool) -> bool {
         let mut at = ROOT;
         let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
         let is_marker = path.ends_with('/');
@@ -410,7 +411,8 @@ impl Table {
                 Some(child) => at = child,
                 None => {
                     let directory = self.directory(at);
-                    return directory.is_some_and(|d| d.listed.is_some() || d.asked.may_have(name));
+                    return (deleted && at != ROOT)
+                        || directory.is_some_and(|d| d.listed.is_some() || d.asked.may_have(name));
                 }
             }
         }
@@ -531,12 +533,14 @@ mod tests {
         let inodes = inodes();
         let a = enter(&inodes, ROOT, "a");
         let mut table = inodes.lock();
-        assert!(table.may_remember("x") && table.may_remember("a/x") && table.may_remember("a/"));
-        assert!(!table.may_remember("b/x") && !table.may_remember("a/b/x") && !table.may_remember("b/"));
+        let remembers = |table: &Table, path| table.may_remember(path, false);
+        assert!(remembers(&table, "x") && remembers(&table, "a/x") && remembers(&table, "a/"));
+        assert!(!remembers(&table, "b/x") && !remembers(&table, "a/b/x") && !remembers(&table, "b/"));
+        assert!(table.may_remember("a/b/x", true) && !table.may_remember("b/x", true));
         table.asked(a, "b");
-        assert!(table.may_remember("a/b/x") && !table.may_remember("a/c/x"));
+        assert!(remembers(&table, "a/b/x") && !remembers(&table, "a/c/x"));
         table.list(ROOT);
-        assert!(table.may_remember("b/x"));
+        assert!(remembers(&table, "b/x"));
     }
 
     #[test]

@@ -55,7 +55,8 @@ impl Listener for Notices {
         let table = self.inodes.lock();
         let foreign = |change: &&Change| {
             let path = change.key.as_str().get(self.inodes.prefix().len()..).unwrap_or_default();
-            ours(change) && change.origin != self.origin && table.may_remember(path)
+            let deleted = change.version.is_none();
+            ours(change) && change.origin != self.origin && table.may_remember(path, deleted)
         };
         let changes: Vec<Change> = changes.iter().filter(foreign).cloned().collect();
         drop(table);

@@ -88,7 +88,6 @@ fn a_put_is_seen_by_the_next_stat_open_and_read() {
 }
 
 #[test]
-#[ignore = "open defect: beside a drop of the kernel's caches a directory that comes back can stay absent"]
 fn names_that_were_absent_and_directories_come_and_go_at_once() {
     let rig = Rig::read_only();
     let client = rig.client();
