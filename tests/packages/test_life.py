@@ -91,7 +91,7 @@ def is_reloaded(service):
     usage = json.loads(root.run("s3-orchestrator", "usage", "--json"))
     assert [bucket["quota_bytes"] for bucket in usage["buckets"]] == [50_000_000_000], usage
     good = (root / CONFIG).read_text()
-    (root / CONFIG).write_text("[s3]\nlisen = 1\n")
+    edit(root, "[s3]\n", "[s3]\nlisen = 1\n")
     code, said = service.call("ExecReload")
     assert code == 1 and "lisen" in said, said
     (root / CONFIG).write_text(good)

@@ -41,7 +41,7 @@ def test_systemd_takes_the_unit_and_finds_it_safe(installed):
 def test_a_shell_completes_commands(installed):
     script = (
         ". /usr/share/bash-completion/completions/s3-orchestrator; COMP_WORDS=(s3-orchestrator cred); COMP_CWORD=1;"
-        " _s3-orchestrator s3-orchestrator cred s3-orchestrator; echo ${COMPREPLY[@]}"
+        " _s3__orchestrator s3-orchestrator cred s3-orchestrator; echo ${COMPREPLY[@]}"
     )
     assert installed.run("bash", "-c", script).split() == ["credentials"]
     for shell, name in (("zsh", "zsh/vendor-completions/_s3-orchestrator"),
