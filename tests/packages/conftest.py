@@ -36,12 +36,12 @@ def deb():
 def rpm():
     if shutil.which("rpm") is None:
         pytest.skip("RPM IS NOT INSTALLED: the rpm is not tested")
-    return made("rpm", "--payload-compress", "gzip")
+    return made("rpm", "--payload-compress", "none")
 
 
 @pytest.fixture(scope="session")
 def later_rpm(rpm):
-    return made("rpm", "--payload-compress", "gzip", "--set-metadata", 'release = "2"')
+    return made("rpm", "--payload-compress", "none", "--set-metadata", 'release = "2"')
 
 
 @pytest.fixture
