@@ -77,7 +77,7 @@ impl Face {
             *toll = Some(self.toll(options, &signed.credential)?);
         }
         if matches!(routed, Ok(Operation::PostObject)) {
-            return self.post(options, head, body, &target, &access, audit, toll).await;
+            return Box::pin(self.post(options, head, body, &target, &access, audit, toll)).await;
         }
         let (bucket, rights) = reach(options, &access, &target)?;
         let operation = routed?;
@@ -178,6 +178,7 @@ fn check_head(operation: Operation, access: &Access, head: &Parts) -> Result<()>
     }
 }
 
+/// A verb that takes a body in has a large future, which every request would carry (and move) if it were not boxed.
 pub(crate) async fn perform(operation: Operation, call: &Call<'_>, body: RequestBody) -> Reply {
     use Operation as Op;
     match operation {
@@ -193,16 +194,16 @@ pub(crate) async fn perform(operation: Operation, call: &Call<'_>, body: Request
         Op::PostObject => Err(S3Error::access_denied()),
         Op::GetObject => ops::get_object::get_object(call).await,
         Op::HeadObject => ops::head_object::head_object(call).await,
-        Op::PutObject => ops::put_object::put_object(call, body).await,
-        Op::CopyObject => ops::copy_object::copy_object(call).await,
+        Op::PutObject => Box::pin(ops::put_object::put_object(call, body)).await,
+        Op::CopyObject => Box::pin(ops::copy_object::copy_object(call)).await,
         Op::DeleteObject => ops::delete_object::delete_object(call).await,
         Op::GetObjectAttributes => ops::get_object_attributes::get_object_attributes(call).await,
         Op::GetObjectTagging => ops::object_tagging::get_object_tagging(call).await,
         Op::PutObjectTagging => ops::object_tagging::put_object_tagging(call, body).await,
         Op::DeleteObjectTagging => ops::object_tagging::delete_object_tagging(call).await,
         Op::CreateMultipartUpload => ops::create_multipart_upload::create_multipart_upload(call).await,
-        Op::UploadPart => ops::upload_part::upload_part(call, body).await,
-        Op::UploadPartCopy => ops::upload_part_copy::upload_part_copy(call).await,
+        Op::UploadPart => Box::pin(ops::upload_part::upload_part(call, body)).await,
+        Op::UploadPartCopy => Box::pin(ops::upload_part_copy::upload_part_copy(call)).await,
         Op::CompleteMultipartUpload => {
             ops::complete_multipart_upload::complete_multipart_upload(call, body).await
         }

@@ -202,7 +202,8 @@ impl<H: Handler> Exchanges<H> {
         let expects = request.headers().contains_key(EXPECT);
         // Kept for the case that the handler panics; an `http::Uri` is cheap to clone.
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let handling = CatchUnwind(self.handler.handle(request, exchange.id.clone(), self.peer));
+        // Boxed: what hyper moves into place for every request is then small.
+        let handling = CatchUnwind(Box::pin(self.handler.handle(request, exchange.id.clone(), self.peer)));
         let mut response = match handling.await {
             Ok(Answered { response, audit, toll }) => {
                 exchange.audit = audit;
@@ -359,14 +360,13 @@ impl Drop for Sent {
 }
 
 /// A panic in a handler costs its request, nothing else.
-struct CatchUnwind<F>(F);
+struct CatchUnwind<F>(Pin<Box<F>>);
 
 impl<F: Future> Future for CatchUnwind<F> {
     type Output = Result<F::Output, Box<dyn Any + Send>>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // SAFETY: the only field is pinned whenever the wrapper is, and is never moved.
-        let future = unsafe { self.map_unchecked_mut(|wrapper| &mut wrapper.0) };
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let future = self.0.as_mut();
         // Unwind safety: after a panic the future is never polled again, only dropped.
         match std::panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(poll) => poll.map(Ok),

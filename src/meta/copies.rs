@@ -88,6 +88,26 @@ impl Txn<'_> {
         Ok(true)
     }
 
+    /// Takes replicas off a blob whose bytes are gone already. The caller has seen to it that others
+    /// are left.
+    pub fn lose_replicas(&mut self, id: BlobId, gone: &[Target]) -> Result<(), MetaError> {
+        let mut record = self.known_blob(id)?;
+        let size = record.size;
+        let Some(replicas) = record.replicas_mut() else { return Ok(()) };
+        let before = replicas.len();
+        replicas.retain(|replica| !gone.contains(&replica.target()));
+        if replicas.is_empty() {
+            return Err(MetaError::Damaged(format!("blob {id} would be left without a replica")));
+        }
+        if replicas.len() < before {
+            for target in gone {
+                self.charge(Account::Backend(target.backend), Delta::object(size).negated());
+            }
+            self.put_blob(id, &record);
+        }
+        Ok(())
+    }
+
     /// Takes a replica out of a record that the caller writes.
     fn unname(&mut self, id: BlobId, record: &mut BlobRecord, target: &Target) -> Result<(), MetaError> {
         let size = record.size;

@@ -20,7 +20,7 @@ pub enum MetaError {
 }
 
 impl MetaError {
-    pub(crate) fn damaged(table: Table) -> impl Fn(DecodeError) -> Self {
+    pub fn damaged(table: Table) -> impl Fn(DecodeError) -> Self {
         move |error| Self::Damaged(format!("a record of table {}: {}", table.name(), error.0))
     }
 }

@@ -12,6 +12,7 @@ mod cors;
 mod difference;
 mod expand;
 mod keys;
+mod lifecycle;
 mod mounts;
 mod problem;
 mod rates;

@@ -67,7 +67,7 @@ async fn run(args: &ServeArgs, format: Option<LogFormat>) -> anyhow::Result<()> 
     tokio::spawn(reload_on_signal(Arc::clone(&node), reload));
     tokio::spawn(reopen_on_signal(node.log.clone(), reopen));
     let face = Arc::new(s3api::Face::new(node.store.clone(), node.face.clone()));
-    let workers = Workers::start(&node);
+    let workers = Workers::start(&node).await;
     let admin = start_admin(&node);
     announce(config, node.address, monitoring.address, prepared.first_run);
     let deadline = late(stop.clone(), config.s3.shutdown_grace + GRACE_BEYOND);

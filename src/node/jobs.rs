@@ -1,32 +1,77 @@
 //! The background work of this node by name: how far it is, and the levers to hold it, hurry it or
 //! break it off. A worker asks its [`Job`] between two steps; nothing here knows what it does.
+//!
+//! Some jobs go on as long as the node. Others were ordered, have an end, and a record that outlives
+//! the node: `workers::ordered` carries them out.
 
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::{JobProgress, JobRecord, JobState};
 use tokio::sync::{Notify, watch};
 use types::Timestamp;
 
 /// Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Jobs(Arc<Mutex<Vec<Arc<Job>>>>);
+pub struct Jobs(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    jobs: Mutex<Vec<Arc<Job>>>,
+    /// Ordered and not begun.
+    orders: Mutex<VecDeque<(Arc<Job>, JobRecord)>>,
+    ordered: Notify,
+}
 
 impl Jobs {
     /// A job that goes on as long as the node. One of the same name that has ended makes room.
     pub fn add(&self, name: impl Into<String>, about: impl Into<String>) -> Arc<Job> {
-        let job = Arc::new(Job::new(name.into(), about.into()));
-        let mut jobs = self.0.lock();
+        self.put(Job::new(name.into(), about.into(), None))
+    }
+
+    /// A job that was ordered. If it has not ended it waits to be carried out.
+    pub fn order(&self, record: JobRecord, about: &str) -> Arc<Job> {
+        let job = Job::new(record.name(), about.to_owned(), Some(record.started));
+        job.remember(&record);
+        let job = self.put(job);
+        match record.state {
+            JobState::Paused => job.pause(),
+            JobState::Running => {}
+            over => job.finish(State::from(over), record.ended.unwrap_or(record.started)),
+        }
+        if record.state.is_live() {
+            self.0.orders.lock().push_back((Arc::clone(&job), record));
+            self.0.ordered.notify_one();
+        }
+        job
+    }
+
+    /// The next one to carry out.
+    pub async fn next_order(&self) -> (Arc<Job>, JobRecord) {
+        loop {
+            let next = self.0.orders.lock().pop_front();
+            match next {
+                Some(order) => return order,
+                None => self.0.ordered.notified().await,
+            }
+        }
+    }
+
+    fn put(&self, job: Job) -> Arc<Job> {
+        let job = Arc::new(job);
+        let mut jobs = self.0.jobs.lock();
         jobs.retain(|other| other.name != job.name);
         jobs.push(Arc::clone(&job));
         job
     }
 
     pub fn find(&self, name: &str) -> Option<Arc<Job>> {
-        self.0.lock().iter().find(|job| job.name == name).cloned()
+        self.0.jobs.lock().iter().find(|job| job.name == name).cloned()
     }
 
     pub fn all(&self) -> Vec<Arc<Job>> {
-        self.0.lock().clone()
+        self.0.jobs.lock().clone()
     }
 }
 
@@ -39,9 +84,23 @@ pub enum State {
     /// Held by its operator: it begins no further step.
     Paused,
     /// It was there for one thing, and that is done.
-    Finished,
+    Done,
     /// It was broken off.
     Cancelled,
+    /// It was there for one thing, and that cannot be done.
+    Failed,
+}
+
+impl From<JobState> for State {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Running => Self::Running,
+            JobState::Paused => Self::Paused,
+            JobState::Done => Self::Done,
+            JobState::Cancelled => Self::Cancelled,
+            JobState::Failed => Self::Failed,
+        }
+    }
 }
 
 /// How far a job is, at one moment.
@@ -50,12 +109,17 @@ pub struct Report {
     pub name: String,
     pub about: String,
     pub state: State,
-    /// Items since the work began that is now running, or that ran last.
-    pub done: u64,
-    /// Items of that work altogether, as far as it is known.
-    pub total: Option<u64>,
+    /// Of one that was ordered: when.
+    pub ordered: Option<Timestamp>,
+    /// Since the work began that is now running, or that ran last.
+    pub progress: JobProgress,
     /// Items a second in that work.
     pub rate: f64,
+    pub byte_rate: f64,
+    /// How long it will take at that rate.
+    pub left: Option<Duration>,
+    /// What it says of itself.
+    pub message: String,
     /// Items since the node started.
     pub done_ever: u64,
     pub last_error: Option<(Timestamp, String)>,
@@ -65,8 +129,10 @@ pub struct Report {
 pub struct Job {
     name: String,
     about: String,
+    ordered: Option<Timestamp>,
     progress: Mutex<Progress>,
     paused: watch::Sender<bool>,
+    over: watch::Sender<bool>,
     now: Notify,
 }
 
@@ -76,8 +142,10 @@ struct Progress {
     running: Option<Instant>,
     /// How long it took, if work has run.
     took: Duration,
-    done: u64,
-    total: Option<u64>,
+    made: JobProgress,
+    /// What was done before the node started.
+    before: JobProgress,
+    message: String,
     done_ever: u64,
     cancelled: bool,
     over: Option<State>,
@@ -86,17 +154,17 @@ struct Progress {
 }
 
 impl Job {
-    fn new(name: String, about: String) -> Self {
-        let (paused, _) = watch::channel(false);
-        Self { name, about, progress: Mutex::default(), paused, now: Notify::new() }
+    fn new(name: String, about: String, ordered: Option<Timestamp>) -> Self {
+        let ((paused, _), (over, _)) = (watch::channel(false), watch::channel(false));
+        Self { name, about, ordered, progress: Mutex::default(), paused, over, now: Notify::new() }
     }
 
     // For the worker.
 
-    /// Waits while the job is held. Before each step.
+    /// Waits while the job is held and not broken off. Before each step.
     pub async fn permitted(&self) {
         // The sender lives as long as the job.
-        let _ = self.paused.subscribe().wait_for(|paused| !paused).await;
+        let _ = self.paused.subscribe().wait_for(|paused| !paused || self.cancelled()).await;
     }
 
     /// Resolves when an operator wants the work done now.
@@ -109,15 +177,36 @@ impl Job {
         let mut progress = self.progress.lock();
         progress.running = Some(Instant::now());
         progress.took = Duration::ZERO;
-        (progress.done, progress.total, progress.cancelled) = (0, total, false);
+        progress.made = JobProgress { total_items: total, ..JobProgress::default() };
+        progress.cancelled = false;
+    }
+
+    /// How far ordered work was when the node started.
+    fn remember(&self, record: &JobRecord) {
+        let mut progress = self.progress.lock();
+        (progress.before, progress.made) = (record.progress, record.progress);
+        progress.message.clone_from(&record.message);
+    }
+
+    /// Ordered work begins, or goes on after a restart.
+    pub fn take_up(&self) {
+        self.progress.lock().running = Some(Instant::now());
+    }
+
+    /// How far ordered work is by now.
+    pub fn tell(&self, record: &JobRecord) {
+        let mut progress = self.progress.lock();
+        progress.done_ever += record.progress.items.saturating_sub(progress.made.items);
+        progress.made = record.progress;
+        progress.message.clone_from(&record.message);
     }
 
     /// A step is done: so many items more, and so many known to be left.
     pub fn step(&self, done: u64, left: Option<u64>) {
         let mut progress = self.progress.lock();
-        progress.done += done;
+        progress.made.items += done;
         progress.done_ever += done;
-        progress.total = left.map(|left| progress.done + left).or(progress.total);
+        progress.made.total_items = left.map(|left| progress.made.items + left).or(progress.made.total_items);
     }
 
     /// Whether this work was broken off: ask between two steps.
@@ -135,11 +224,10 @@ impl Job {
     }
 
     /// The job was there for one thing, and is over for good.
-    #[allow(dead_code, reason = "the jobs of this version go on as long as the node")]
-    pub fn finish(&self, at: Timestamp) {
-        let state = if self.cancelled() { State::Cancelled } else { State::Finished };
+    pub fn finish(&self, state: State, at: Timestamp) {
         self.end(at);
         self.progress.lock().over = Some(state);
+        self.over.send_replace(true);
     }
 
     pub fn failed(&self, at: Timestamp, error: &dyn std::fmt::Display) {
@@ -151,10 +239,28 @@ impl Job {
         self.progress.lock().last_error = None;
     }
 
+    pub fn is_paused(&self) -> bool {
+        *self.paused.borrow()
+    }
+
     // For the operator.
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub fn is_ordered(&self) -> bool {
+        self.ordered.is_some()
+    }
+
+    pub fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
+
+    /// Resolves when it is over for good.
+    pub async fn ended(&self) {
+        // The sender lives as long as the job.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 
     pub fn pause(&self) {
@@ -171,35 +277,61 @@ impl Job {
 
     /// The work that is running ends after its present step; false if none is.
     pub fn cancel(&self) -> bool {
-        let mut progress = self.progress.lock();
-        progress.cancelled = progress.running.is_some();
-        progress.cancelled
+        let live = self.is_ordered() && !self.is_over();
+        let cancelled = {
+            let mut progress = self.progress.lock();
+            progress.cancelled = live || progress.running.is_some();
+            progress.cancelled
+        };
+        // Wakes one that is held.
+        self.paused.send_modify(|_| {});
+        self.now.notify_one();
+        cancelled
     }
 
     pub fn report(&self) -> Report {
+        // Not under the lock: whoever is held looks at both the other way round.
+        let paused = self.is_paused();
         let progress = self.progress.lock();
         let took = progress.running.map_or(progress.took, |since| since.elapsed());
+        let (made, before) = (progress.made, progress.before);
+        let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / took.as_secs_f64().max(0.001);
+        let (rate, byte_rate) = (rate(made.items, before.items), rate(made.bytes, before.bytes));
+        let state = progress.state(paused);
+        let by_bytes = left(made.bytes, made.total_bytes, byte_rate);
+        let left = by_bytes.or_else(|| left(made.items, made.total_items, rate));
         Report {
             name: self.name.clone(),
             about: self.about.clone(),
-            state: self.state(&progress),
-            done: progress.done,
-            total: progress.total,
-            rate: progress.done as f64 / took.as_secs_f64().max(0.001),
+            state,
+            ordered: self.ordered,
+            progress: made,
+            rate,
+            byte_rate,
+            left: left.filter(|_| state == State::Running),
+            message: progress.message.clone(),
             done_ever: progress.done_ever,
             last_error: progress.last_error.clone(),
             last_ended: progress.last_ended,
         }
     }
+}
 
-    fn state(&self, progress: &Progress) -> State {
-        match progress.over {
+impl Progress {
+    fn state(&self, paused: bool) -> State {
+        match self.over {
             Some(over) => over,
-            None if *self.paused.borrow() => State::Paused,
-            None if progress.running.is_some() => State::Running,
+            None if paused => State::Paused,
+            None if self.running.is_some() => State::Running,
             None => State::Waiting,
         }
     }
+}
+
+/// How long what is left will take; `None` if nobody can tell.
+fn left(done: u64, total: Option<u64>, rate: f64) -> Option<Duration> {
+    let more = total?.checked_sub(done).filter(|more| *more > 0 && rate > 0.0)?;
+    Duration::try_from_secs_f64(more as f64 / rate).ok()
 }
 
 #[cfg(test)]
@@ -238,15 +370,44 @@ mod tests {
     #[test]
     fn progress_is_counted_and_cancelling_is_for_running_work_only() {
         let jobs = Jobs::default();
-        let job = jobs.add("scrub", "reads everything");
+        let job = jobs.add("cleanup", "deletes");
         assert!(!job.cancel());
         job.begin(Some(10));
         job.step(4, Some(8));
         assert!(job.cancel() && job.cancelled());
-        job.finish(Timestamp(5));
-        let report = jobs.find("scrub").unwrap().report();
-        assert_eq!((report.done, report.total, report.state), (4, Some(12), State::Cancelled));
-        jobs.add("scrub", "again");
+        let report = jobs.find("cleanup").unwrap().report();
+        assert_eq!((report.progress.items, report.progress.total_items), (4, Some(12)));
+        jobs.add("cleanup", "again");
         assert_eq!(jobs.all().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_order_is_carried_out_once_and_can_be_broken_off_while_it_is_held() {
+        let jobs = Jobs::default();
+        let mut record = JobRecord::new("drain", "usb", "", Timestamp(1));
+        record.state = JobState::Paused;
+        record.progress.bytes = 70;
+        jobs.order(record.clone(), "");
+        record.state = JobState::Done;
+        jobs.order(JobRecord { kind: "scrub".to_owned(), ..record }, "");
+        let (job, record) = jobs.next_order().await;
+        assert_eq!((job.name(), job.report().state), ("drain/usb", State::Paused));
+        assert!(jobs.find("scrub/usb").unwrap().is_over());
+        job.take_up();
+        assert_eq!(record.progress.bytes, 70);
+        assert!(job.cancel());
+        job.permitted().await;
+        job.finish(State::Cancelled, Timestamp(5));
+        job.ended().await;
+        assert!(!job.cancel(), "it has ended");
+        assert_eq!((job.report().state, job.report().progress.bytes), (State::Cancelled, 70));
+    }
+
+    #[test]
+    fn what_is_left_is_told_when_somebody_can_know() {
+        assert_eq!(left(50, Some(100), 10.0), Some(Duration::from_secs(5)));
+        assert_eq!(left(50, Some(100), 0.0), None);
+        assert_eq!(left(50, None, 10.0), None);
+        assert_eq!(left(100, Some(100), 10.0), None);
     }
 }

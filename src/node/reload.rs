@@ -6,11 +6,12 @@
 use crate::command::serve::ServeArgs;
 use crate::config::{self, Change, Config, Difference, LoadError, Problem, changes};
 use crate::node::Node;
-use crate::workers::multipart_expiry;
+use crate::workers::{lifecycle, multipart_expiry};
 use crate::{config_file, options, service, telemetry};
 use std::fmt;
 use std::path::Path;
-use store::StoreError;
+use store::{ExpiryRule, StoreError};
+use types::BucketName;
 
 /// What the configuration in force was made of. Whoever changes it holds its lock.
 pub struct Control {
@@ -125,11 +126,18 @@ impl Node {
         }
         self.webhooks.apply(&config.webhooks).await?;
         let expiry_changed = config.s3.multipart_expiry != self.config().s3.multipart_expiry;
+        let rules_changed = rules(&config) != rules(&self.config());
         self.config.store(config.into());
-        if expiry_changed && let Some(job) = self.jobs.find(multipart_expiry::NAME) {
-            // It sleeps as long as the old setting made it.
-            job.run_now();
+        // They sleep as long as the old settings made them.
+        for (name, changed) in [(multipart_expiry::NAME, expiry_changed), (lifecycle::NAME, rules_changed)] {
+            if let Some(job) = self.jobs.find(name).filter(|_| changed) {
+                job.run_now();
+            }
         }
         Ok(notes)
     }
+}
+
+fn rules(config: &Config) -> Vec<(BucketName, Vec<ExpiryRule>)> {
+    config.buckets.iter().map(|bucket| (bucket.name.clone(), bucket.lifecycle.clone())).collect()
 }

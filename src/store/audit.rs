@@ -104,6 +104,7 @@ fn asked(inner: &Inner) -> u64 {
     }
     for member in inner.fleet.members() {
         let state = match member.state() {
+            BackendState::Draining if member.is_held() => 3,
             BackendState::Active => 0,
             BackendState::Draining => 1,
             BackendState::Removed => 2_u8,

@@ -25,7 +25,7 @@ const PASS_TASKS: usize = 64;
 const AT_A_TIME: usize = 4;
 const LOOK: Duration = Duration::from_secs(1);
 const FIRST_REST_MS: u64 = 1_000;
-const LONGEST_REST_MS: u64 = 300_000;
+pub(crate) const LONGEST_REST_MS: u64 = 300_000;
 /// A replica that was verified more recently needs no second look before another one goes.
 const VERIFIED_FOR_MS: u64 = 24 * 3_600_000;
 
@@ -102,6 +102,7 @@ impl Store {
         };
         let outcome = outcome.unwrap_or_else(|error| {
             tracing::warn!(blob = %task.blob, %error, "work on copies failed; it is tried again");
+            *self.0.copies_trouble.lock() = Some((self.now(), error.to_string()));
             Outcome::Later
         });
         let now = self.now();
@@ -125,7 +126,7 @@ impl Store {
     }
 
     /// A blob that somebody refers to, held against cleanup.
-    async fn living(&self, id: BlobId) -> Result<Option<(Pin, Arc<BlobRecord>)>, StoreError> {
+    pub(crate) async fn living(&self, id: BlobId) -> Result<Option<(Pin, Arc<BlobRecord>)>, StoreError> {
         self.blocking(move |inner| {
             let _no_cleanup = inner.pins.enter();
             let record = inner.meta.blob(id)?.filter(|r| r.references > 0 && !r.is_composite());
@@ -164,12 +165,20 @@ impl Store {
         }
         match last {
             Some(error) => Err(error),
-            None => Ok(Outcome::Later),
+            None => {
+                let why = "no backend takes a further copy now";
+                *inner.copies_trouble.lock() = Some((self.now(), why.to_owned()));
+                Ok(Outcome::Later)
+            }
         }
     }
 
     /// What a new replica of a blob says of itself, as far as it can be found out.
-    async fn describe_copy(&self, task: &CopyTask, record: &BlobRecord) -> Result<NewReplica, StoreError> {
+    pub(crate) async fn describe_copy(
+        &self,
+        task: &CopyTask,
+        record: &BlobRecord,
+    ) -> Result<NewReplica, StoreError> {
         if let Some((bucket, key)) = task.named.clone() {
             let object = self.find(bucket, &key).await?.filter(|object| object.blob == task.blob);
             if let Some(object) = object {
@@ -198,7 +207,7 @@ impl Store {
     }
 
     /// Makes one more replica out of those that there are, and records it.
-    async fn copy_to(
+    pub(crate) async fn copy_to(
         &self,
         blob: BlobId,
         record: &Arc<BlobRecord>,
@@ -207,17 +216,18 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let account = Account::Backend(member.id);
         let room = self.0.meta.ledger().reserve(&[(account, record.size)]).map_err(out_of_room)?;
-        let claim = self.transfer(blob, record, member, new).await?;
+        let claim = self.transfer(blob, record, member, new, true).await?;
         self.record_replica(blob, claim, room).await
     }
 
-    /// Writes one more replica, every chunk verified on its way.
+    /// Writes one more replica, every chunk verified on its way. `paced`: nobody waits for it.
     pub(crate) async fn transfer(
         &self,
         blob: BlobId,
         record: &Arc<BlobRecord>,
         member: &Arc<Member>,
         new: NewReplica,
+        paced: bool,
     ) -> Result<Claim, StoreError> {
         // A name of its own, so that whatever an earlier attempt left or may still bring cannot be it.
         let number = BlobId(self.0.meta.next_id()?);
@@ -226,9 +236,15 @@ impl Store {
         let new = NewReplica { blob: number, readable, ..new };
         let noted = self.note_intent(blob, target.clone(), record.size, false);
         let mut lane = Lane::begin(self.clone(), Arc::clone(member), target, new, noted);
+        let source =
+            ranked(&self.0, record).first().and_then(|(_, replica)| self.0.fleet.get(replica.backend));
+        let source = source.cloned();
         let mut cursor = Cursor::over(Arc::clone(&self.0), blob, Arc::clone(record));
         'body: while !cursor.is_done() {
             for piece in cursor.step().await? {
+                for end in source.iter().chain([member]).filter(|_| paced) {
+                    end.pace.take(piece.len() as u64).await;
+                }
                 if !lane.send(piece).await {
                     break 'body;
                 }
@@ -306,6 +322,9 @@ impl Store {
         let (mut source, mut offset, mut failed) = (None, 0, Vec::new());
         while offset < record.size {
             let chunk = Chunk::at(offset, record.size);
+            if let Some(member) = self.0.fleet.get(target.backend) {
+                member.pace.take(chunk.len() as u64).await;
+            }
             match alone.chunk(&self.0, source.take(), chunk, &mut failed).await {
                 Some((opened, _)) => source = Some(opened),
                 None => {
@@ -330,7 +349,7 @@ impl Inner {
     /// Whether a replica is one of the copies that there should be.
     pub(crate) fn counts(&self, replica: &Replica) -> bool {
         let there = match self.fleet.get(replica.backend) {
-            Some(member) => member.is_active() && !self.is_lost(member),
+            Some(member) => (member.is_active() || member.is_held()) && !self.is_lost(member),
             // Inline values are where the records are.
             None => replica.place == Place::Inline && replica.backend == EMBEDDED,
         };

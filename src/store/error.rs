@@ -53,6 +53,46 @@ pub enum StoreError {
     Storage(String),
 }
 
+/// Why something that an operator ordered is not begun.
+#[derive(Debug)]
+pub enum OrderError {
+    /// What it names is not there.
+    NotFound(String),
+    /// Things are not as they would have to be.
+    Refused(String),
+    Store(StoreError),
+}
+
+impl OrderError {
+    pub(crate) fn no_backend(inner: &crate::Inner, name: &str) -> Self {
+        let names: Vec<_> = inner.fleet.members().iter().map(|member| member.name.as_str()).collect();
+        Self::NotFound(format!("there is no backend \"{name}\"; there are: {}", names.join(", ")))
+    }
+}
+
+impl fmt::Display for OrderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(why) | Self::Refused(why) => f.write_str(why),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OrderError {}
+
+impl From<StoreError> for OrderError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<meta::MetaError> for OrderError {
+    fn from(error: meta::MetaError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 /// Which digest of a body differs from what was promised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DigestMismatch {

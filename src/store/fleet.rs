@@ -5,11 +5,12 @@ use meta::{Account, BackendId, BackendState, EMBEDDED, Meta, Month, Place, Targe
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use types::{BlobId, Timestamp};
 
 use crate::breaker::{Breaker, Circuit};
+use crate::pace::Pace;
 use crate::placement::{Candidate, Placement, order};
 use crate::{BackendOptions, BackendSource, Before, MonthlyLimits, StoreError};
 
@@ -25,10 +26,14 @@ pub struct Member {
     pub readable: bool,
     pub backend: Arc<dyn Backend>,
     pub breaker: Breaker,
+    /// Of copies, not of clients.
+    pub pace: Pace,
     /// Replicas there that were found missing or damaged since the start.
     pub bad_found: AtomicU64,
     limits: MonthlyLimits,
     state: RwLock<(BackendState, Timestamp)>,
+    /// Its draining rests.
+    held: AtomicBool,
     /// What of its usage is in the monthly counters.
     counted: Mutex<backend::Usage>,
 }
@@ -48,6 +53,14 @@ impl Member {
 
     pub fn set_state(&self, state: BackendState, since: Timestamp) {
         *self.state.write() = (state, since);
+    }
+
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.state() == BackendState::Draining && self.held.load(Ordering::Relaxed)
     }
 
     /// Whether it takes new replicas.
@@ -184,9 +197,11 @@ impl Fleet {
                 counted: Mutex::new(backend.usage()),
                 backend,
                 breaker: Breaker::default(),
+                pace: Pace::new(options.copy_bytes_per_second),
                 bad_found: AtomicU64::new(0),
                 limits: options.monthly,
                 state: RwLock::new((record.state, record.since)),
+                held: AtomicBool::new(false),
             }));
         }
         let by_id = members.iter().map(|member| (member.id, Arc::clone(member))).collect();

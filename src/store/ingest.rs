@@ -288,14 +288,17 @@ impl Store {
                 let why = || StoreError::Unavailable(format!("fewer than {need} backends took the bytes"));
                 return Err(last.unwrap_or_else(why));
             };
-            if !member.admits() || room.grow(Account::Backend(member.id), blob.size).is_err() {
+            if !member.is_active()
+                || !member.admits()
+                || room.grow(Account::Backend(member.id), blob.size).is_err()
+            {
                 continue;
             }
             let replicas = landed.targets().map(|target| Replica::new(target, blob.written)).collect();
             let content = Content::Bytes { replicas, sums: blob.sums.clone() };
             let record = BlobRecord { size: blob.size, references: 1, bucket: Some(blob.bucket), content };
             let new = purpose.describe(&self.0, blob.id, Some(blob.size));
-            match self.transfer(blob.id, &Arc::new(record), &member, new).await {
+            match self.transfer(blob.id, &Arc::new(record), &member, new, false).await {
                 Ok(claim) => landed.claims.push(claim),
                 Err(error) => {
                     room.release(Account::Backend(member.id));

@@ -16,6 +16,7 @@ mod copies;
 mod copy;
 mod delete;
 mod disk;
+mod drain;
 mod error;
 mod events;
 mod expiry;
@@ -26,11 +27,14 @@ mod fsck;
 mod get;
 mod hold;
 mod ingest;
+mod jobs;
 mod lanes;
+mod lifecycle;
 mod list;
 mod locate;
 mod md5;
 mod options;
+mod pace;
 mod pins;
 mod placement;
 mod plain;
@@ -38,7 +42,9 @@ mod pulse;
 mod purpose;
 mod put;
 mod queue;
+mod rebalance;
 mod recovery;
+mod remove;
 mod replicas;
 mod restate;
 mod room;
@@ -52,21 +58,25 @@ pub use append::{Append, Appended, MAX_PIECES};
 pub use barrier::Gate;
 pub use breaker::Circuit;
 pub use disk::DiskRoom;
-pub use error::{DigestMismatch, SourceError, StoreError};
+pub use drain::Holding;
+pub use error::{DigestMismatch, OrderError, SourceError, StoreError};
 pub use explain::{Explanation, PlacedBlob, PlacedReplica};
 pub use figures::Figures;
 pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
+pub use lifecycle::{Expired, ExpiryRule};
 pub use locate::{Located, Piece, ReplicaAt};
 pub use meta::{
-    BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, Listener, MAX_EVENTS,
-    ObjectRecord as Object, Origin, Outbox, TableFigures, Traffic,
+    BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, JobProgress, JobRecord,
+    JobState, Listener, MAX_EVENTS, ObjectRecord as Object, Origin, Outbox, TableFigures, Traffic,
 };
 pub use options::*;
 pub use placement::{Acknowledge, Placement, Policy};
 pub use plain::Plain;
 pub use queue::Queued;
+pub use rebalance::{Moved, Plan, PlannedBackend, Rebalance};
+pub use remove::{Forgotten, LostObject};
 pub use room::Room;
 pub use settings::Settings;
 pub use staged::{Arrived, Staging};
@@ -80,6 +90,7 @@ use barrier::Barrier;
 use disk::Disk;
 use fleet::Fleet;
 use meta::{Meta, MetaError, Order, Txn};
+use parking_lot::Mutex;
 use pins::Pins;
 use plain::Verified;
 use std::path::PathBuf;
@@ -178,6 +189,8 @@ struct Inner {
     runtime: Option<tokio::runtime::Handle>,
     barrier: Barrier,
     verified: Verified,
+    /// Why work on copies could not be done the last time that some could not.
+    copies_trouble: Mutex<Option<(Timestamp, String)>>,
     _lock: std::fs::File,
 }
 
@@ -192,6 +205,8 @@ impl Inner {
 struct Bells {
     cleanup: Notify,
     copies: Notify,
+    /// Something else may be asked of all blobs.
+    audit: Notify,
 }
 
 impl Listener for Bells {
@@ -245,6 +260,7 @@ impl Store {
             runtime: tokio::runtime::Handle::try_current().ok(),
             barrier: Barrier::default(),
             verified: Verified::default(),
+            copies_trouble: Mutex::default(),
             _lock: lock,
         };
         Ok(Self(Arc::new(inner)))

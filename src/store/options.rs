@@ -22,6 +22,8 @@ pub struct BackendOptions {
     pub monthly: MonthlyLimits,
     /// Objects have names there that people can read.
     pub readable: bool,
+    /// How fast copies may flow there and from there; clients are not held up by it.
+    pub copy_bytes_per_second: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,7 +66,8 @@ impl BackendOptions {
     }
 
     pub fn of(name: &str, source: BackendSource) -> Self {
-        Self { name: name.to_owned(), source, quota: None, monthly: MonthlyLimits::default(), readable: true }
+        let (quota, copy_bytes_per_second, monthly) = (None, None, MonthlyLimits::default());
+        Self { name: name.to_owned(), source, quota, monthly, readable: true, copy_bytes_per_second }
     }
 
     pub fn with_quota(mut self, quota: Option<u64>) -> Self {

@@ -12,7 +12,7 @@ use crate::{BackendOptions, BucketOptions, Limits, Options, Policy, Store, Store
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub buckets: Vec<BucketOptions>,
-    /// Their quotas; backends that the store was not opened with wait for the next start.
+    /// Their quotas and rates; backends that the store was not opened with wait for the next start.
     pub backends: Vec<BackendOptions>,
     pub max_object_size_bytes: u64,
     pub multipart_expiry: Duration,
@@ -82,6 +82,7 @@ impl Store {
             for backend in &settings.backends {
                 if let Some(member) = inner.fleet.named(&backend.name) {
                     inner.meta.ledger().set_quota(Account::Backend(member.id), backend.quota);
+                    member.pace.set(backend.copy_bytes_per_second);
                 }
             }
             let InForce { max_object_size_bytes, multipart_expiry_ms, .. } = &inner.settings;

@@ -71,6 +71,7 @@ impl Store {
         self.commit(Order::Alone, move |txn| Ok(txn.set_backend_state(id, state, now)?)).await?;
         if member.state() != state {
             member.set_state(state, now);
+            self.0.bells.audit.notify_one();
         }
         Ok(true)
     }

@@ -23,7 +23,6 @@ const PART_BYTES: u64 = 5 << 20;
 const LARGE_BYTES: u64 = 5_000_000_000;
 const SMALL_BYTES: u64 = 5_000;
 const COPIES: usize = 40;
-const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
     let mut node = Node::prepare(crate::node_config())?;
@@ -43,7 +42,7 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
 fn lay(data_dir: &Path, uploads: usize) -> Result<Vec<UploadId>> {
     let options = meta::Options { path: data_dir.join("meta"), sync: false, block_cache_bytes: 64 << 20 };
     let meta = Meta::open(&options)?;
-    let bucket = meta.bucket(&BucketName::new(BUCKET).map_err(|e| anyhow!("{e}"))?, NOW)?.id;
+    let bucket = meta.bucket(&BucketName::new(BUCKET).map_err(|e| anyhow!("{e}"))?, now())?.id;
     let mut ids = Vec::new();
     for number in 0..uploads {
         let id = UploadId { sequence: meta.next_id()?, secret: 0x5eed };
@@ -57,6 +56,12 @@ fn lay(data_dir: &Path, uploads: usize) -> Result<Vec<UploadId>> {
     })?;
     meta.close()?;
     Ok(ids)
+}
+
+/// The uploads must not have expired.
+fn now() -> Timestamp {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Timestamp(since.as_millis() as u64)
 }
 
 fn upload_key(number: usize) -> String {
@@ -85,7 +90,7 @@ fn lay_blob(txn: &mut Txn<'_>, size: u64) -> Result<BlobId, MetaError> {
         bucket: BucketId(1),
         size,
         sums,
-        written: NOW,
+        written: now(),
         targets: vec![Target::new(EMBEDDED, Place::File)],
         inline: None,
         unfinished: None,
@@ -96,12 +101,12 @@ fn lay_blob(txn: &mut Txn<'_>, size: u64) -> Result<BlobId, MetaError> {
 }
 
 fn lay_upload(txn: &mut Txn<'_>, bucket: BucketId, id: UploadId, number: usize) -> Result<(), MetaError> {
-    let record = UploadRecord { initiated: NOW, checksum: None, headers: ObjectHeaders::default() };
+    let record = UploadRecord { initiated: now(), checksum: None, headers: ObjectHeaders::default() };
     txn.add_upload(bucket, &key(&upload_key(number))?, id, &record);
     for number in 1..=PARTS {
         let blob = lay_blob(txn, PART_BYTES)?;
         let (etag, checksum) = (part_etag(number), Some(part_checksum()));
-        let part = PartRecord { blob, size: PART_BYTES, etag, modified: NOW, checksum };
+        let part = PartRecord { blob, size: PART_BYTES, etag, modified: now(), checksum };
         txn.write_part(bucket, id, number, &part)?;
     }
     Ok(())
@@ -119,7 +124,7 @@ fn lay_object(
         inline: false,
         size,
         etag: part_etag(1),
-        modified: NOW,
+        modified: now(),
         checksum: None,
         headers: ObjectHeaders::default(),
     };

@@ -15,6 +15,7 @@ mod first_steps;
 mod fleet;
 mod hangup;
 mod linear;
+mod moving;
 mod place;
 mod powercut;
 mod quota;

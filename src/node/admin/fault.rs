@@ -35,6 +35,10 @@ impl Fault {
         Self::new(FaultCode::NotFound, message)
     }
 
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(FaultCode::Conflict, message)
+    }
+
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(FaultCode::BadRequest, message)
     }
@@ -50,6 +54,16 @@ impl Fault {
             FaultCode::Conflict | FaultCode::BadConfiguration => StatusCode::CONFLICT,
             FaultCode::TooLong => StatusCode::GATEWAY_TIMEOUT,
             FaultCode::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<store::OrderError> for Fault {
+    fn from(error: store::OrderError) -> Self {
+        match error {
+            store::OrderError::NotFound(why) => Self::not_found(why),
+            store::OrderError::Refused(why) => Self::conflict(why),
+            store::OrderError::Store(error) => error.into(),
         }
     }
 }

@@ -1,16 +1,22 @@
 //! The background work: how far it is, and holding it, hurrying it, breaking it off.
 
-use super::{Fault, FaultCode};
+use super::Fault;
 use crate::jobs::{Job, Report, State};
 use crate::node::Node;
 use crate::times::rfc3339;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
+use store::JobState as Noted;
+
+/// How long an answer waits for the step under way of a job that is broken off.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     List {},
+    Show { name: String },
     Pause { name: String },
     Resume { name: String },
     Cancel { name: String },
@@ -27,10 +33,19 @@ pub struct JobLine {
     pub name: String,
     pub about: String,
     pub state: JobState,
+    /// When it was ordered; nothing of one that goes on as long as the node.
+    pub started: Option<String>,
     /// Of the work that is running, or ran last.
     pub done: u64,
     pub total: Option<u64>,
     pub rate_per_second: f64,
+    pub done_bytes: u64,
+    pub total_bytes: Option<u64>,
+    pub bytes_per_second: u64,
+    /// How long it will take at this rate.
+    pub seconds_left: Option<u64>,
+    /// What it says of itself.
+    pub message: String,
     pub done_since_start: u64,
     pub last_ended: Option<String>,
     pub last_error: Option<JobError>,
@@ -48,32 +63,65 @@ pub enum JobState {
     Waiting,
     Running,
     Paused,
-    Finished,
+    Done,
     Cancelled,
+    Failed,
 }
 
 pub async fn answer(node: Arc<Node>, request: Request) -> Result<Jobs, Fault> {
     let jobs = match request {
         Request::List {} => node.jobs.all(),
-        Request::Pause { name } => vec![act(&node, &name, Job::pause)?],
-        Request::Resume { name } => vec![act(&node, &name, Job::resume)?],
-        Request::Run { name } => vec![act(&node, &name, Job::run_now)?],
-        Request::Cancel { name } => vec![cancel(&node, &name)?],
+        Request::Show { name } => vec![find(&node, &name)?],
+        Request::Pause { name } => vec![hold(&node, &name, true).await?],
+        Request::Resume { name } => vec![hold(&node, &name, false).await?],
+        Request::Run { name } => vec![hurry(&node, &name)?],
+        Request::Cancel { name } => vec![cancel(&node, &name).await?],
     };
     Ok(Jobs { jobs: jobs.iter().map(|job| JobLine::from(job.report())).collect() })
 }
 
-fn act(node: &Node, name: &str, change: fn(&Job)) -> Result<Arc<Job>, Fault> {
-    let job = find(node, name)?;
-    change(&job);
+/// One that was ordered is held over a restart too: that is noted first.
+async fn hold(node: &Node, name: &str, held: bool) -> Result<Arc<Job>, Fault> {
+    let job = find_live(node, name)?;
+    if job.is_ordered() {
+        let noted = node.store.change_job(name, move |record| match record.state {
+            Noted::Running if held => record.state = Noted::Paused,
+            Noted::Paused if !held => record.state = Noted::Running,
+            _ => {}
+        });
+        noted.await?;
+    }
+    if held {
+        job.pause()
+    } else {
+        job.resume()
+    }
     Ok(job)
 }
 
-fn cancel(node: &Node, name: &str) -> Result<Arc<Job>, Fault> {
+fn hurry(node: &Node, name: &str) -> Result<Arc<Job>, Fault> {
+    let job = find_live(node, name)?;
+    job.run_now();
+    Ok(job)
+}
+
+pub async fn cancel(node: &Node, name: &str) -> Result<Arc<Job>, Fault> {
+    let job = find_live(node, name)?;
+    if !job.cancel() {
+        return Err(Fault::conflict(format!("{name} has nothing running to cancel")));
+    }
+    if job.is_ordered() {
+        // One that takes longer for its step is shown as it is.
+        let _ = tokio::time::timeout(CANCEL_PATIENCE, job.ended()).await;
+    }
+    Ok(job)
+}
+
+fn find_live(node: &Node, name: &str) -> Result<Arc<Job>, Fault> {
     let job = find(node, name)?;
-    match job.cancel() {
-        true => Ok(job),
-        false => Err(Fault::new(FaultCode::Conflict, format!("{name} has nothing running to cancel"))),
+    match job.is_over() {
+        true => Err(Fault::conflict(format!("{name} has ended"))),
+        false => Ok(job),
     }
 }
 
@@ -90,9 +138,15 @@ impl From<Report> for JobLine {
             name: report.name,
             about: report.about,
             state: report.state.into(),
-            done: report.done,
-            total: report.total,
+            started: report.ordered.map(rfc3339),
+            done: report.progress.items,
+            total: report.progress.total_items,
             rate_per_second: (report.rate * 10.0).round() / 10.0,
+            done_bytes: report.progress.bytes,
+            total_bytes: report.progress.total_bytes,
+            bytes_per_second: report.byte_rate as u64,
+            seconds_left: report.left.map(|left| left.as_secs()),
+            message: report.message,
             done_since_start: report.done_ever,
             last_ended: report.last_ended.map(rfc3339),
             last_error: report.last_error.map(|(at, message)| JobError { at: rfc3339(at), message }),
@@ -106,8 +160,16 @@ impl From<State> for JobState {
             State::Waiting => Self::Waiting,
             State::Running => Self::Running,
             State::Paused => Self::Paused,
-            State::Finished => Self::Finished,
+            State::Done => Self::Done,
             State::Cancelled => Self::Cancelled,
+            State::Failed => Self::Failed,
         }
+    }
+}
+
+impl JobState {
+    /// There is nothing more to come of it.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Cancelled | Self::Failed)
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod cleanup;
 pub mod credentials;
+pub mod drain;
 mod fault;
 pub mod jobs;
 pub mod locate;
@@ -13,7 +14,9 @@ pub mod log_level;
 pub mod logs;
 pub mod mount;
 pub mod mounts;
+pub mod rebalance;
 pub mod reload;
+pub mod remove_backend;
 mod routes;
 pub mod socket;
 pub mod status;

@@ -1,8 +1,8 @@
 //! The table of what the node can be asked: `POST /v1/NAME`, JSON in, JSON out.
 
 use super::{
-    Fault, cleanup, credentials, jobs, locate, log_level, logs, mount, mounts, reload, status, umount, usage,
-    version,
+    Fault, cleanup, credentials, drain, jobs, locate, log_level, logs, mount, mounts, rebalance, reload,
+    remove_backend, status, umount, usage, version,
 };
 use crate::node::Node;
 use hyper::body::Bytes;
@@ -30,13 +30,16 @@ macro_rules! routes {
 routes! {
     "cleanup" => cleanup::answer,
     "credentials" => credentials::answer,
+    "drain" => drain::answer,
     "jobs" => jobs::answer,
     "locate" => locate::answer,
     "log-level" => log_level::answer,
     "logs" => logs::answer,
     "mount" => mount::answer,
     "mounts" => mounts::answer,
+    "rebalance" => rebalance::answer,
     "reload" => reload::answer,
+    "remove-backend" => remove_backend::answer,
     "status" => status::answer,
     "umount" => umount::answer,
     "usage" => usage::answer,

@@ -18,9 +18,9 @@ pub struct JobsArgs {
     action: Option<Action>,
     #[command(flatten)]
     ask: Ask,
-    /// Show it again and again until nothing is running: on a terminal in place, elsewhere line by
-    /// line.
-    #[arg(long)]
+    /// Show it again and again until nothing is running: on a terminal in place, elsewhere whenever
+    /// something has changed.
+    #[arg(long, visible_alias = "watch")]
     follow: bool,
 }
 
@@ -28,12 +28,13 @@ pub struct JobsArgs {
 enum Action {
     /// Show all jobs; the same as no action.
     List,
-    /// Hold a job: it begins no further step until it is resumed, or the node is started again.
+    /// Hold a job: it begins no further step until it is resumed. One that goes on as long as the node
+    /// is resumed by a restart; one that was ordered is not.
     Pause(OnJob),
     /// Let a job go on.
     Resume(OnJob),
-    /// Break off the work that is running, after its present step. A job that goes on as long as
-    /// the node comes back to it; hold it to keep it from that.
+    /// Break off the work that is running, after its present step. A job that was ordered ends with
+    /// that; one that goes on as long as the node comes back to it: hold it to keep it from that.
     Cancel(OnJob),
     /// Look for work now.
     Run(OnJob),
@@ -62,32 +63,82 @@ impl Run for JobsArgs {
 
 /// Until nothing is running.
 fn follow(ask: &Ask) -> anyhow::Result<ExitCode> {
-    let in_place = std::io::stdout().is_terminal() && !ask.json;
-    let mut lines = 0;
+    let mut screen = Screen::new(ask);
     loop {
         let jobs: Jobs = ask.ask("jobs", &Request::List {})?;
-        if in_place && lines > 0 {
-            // Back to the first line of what was shown, and away with it.
-            output::text(&format!("\x1b[{lines}A\x1b[J"))?;
-        }
-        ask.print(&jobs, text)?;
-        lines = text(&jobs).lines().count();
-        if !jobs.jobs.iter().any(|job| job.state == JobState::Running) {
+        let over = !jobs.jobs.iter().any(|job| job.state == JobState::Running);
+        screen.show(&jobs, over)?;
+        if over {
             return Ok(ExitCode::SUCCESS);
         }
         std::thread::sleep(FOLLOW_EVERY);
     }
 }
 
+/// Whether a job was ordered that has not ended.
+pub fn is_under_way(ask: &Ask, name: &str) -> anyhow::Result<bool> {
+    let jobs: Jobs = ask.ask("jobs", &Request::List {})?;
+    Ok(jobs.jobs.iter().any(|job| job.name == name && !job.state.is_over()))
+}
+
+/// One job until it has ended or is held; success if it is done.
+pub fn watch(ask: &Ask, name: &str) -> anyhow::Result<ExitCode> {
+    let mut screen = Screen::new(ask);
+    loop {
+        let jobs: Jobs = ask.ask("jobs", &Request::Show { name: name.to_owned() })?;
+        let state = jobs.jobs.first().map_or(JobState::Failed, |job| job.state);
+        let over = state.is_over() || state == JobState::Paused;
+        screen.show(&jobs, over)?;
+        if over {
+            return Ok(if state == JobState::Done { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        std::thread::sleep(FOLLOW_EVERY);
+    }
+}
+
+/// On a terminal what is shown takes the place of what was shown before; elsewhere it is shown when it
+/// has changed; as JSON at the end.
+struct Screen<'a> {
+    ask: &'a Ask,
+    in_place: bool,
+    shown: String,
+}
+
+impl<'a> Screen<'a> {
+    fn new(ask: &'a Ask) -> Self {
+        Self { ask, in_place: std::io::stdout().is_terminal() && !ask.json, shown: String::new() }
+    }
+
+    fn show(&mut self, jobs: &Jobs, over: bool) -> anyhow::Result<()> {
+        if self.ask.json {
+            return if over { self.ask.print(jobs, text) } else { Ok(()) };
+        }
+        let now = text(jobs);
+        if self.in_place && !self.shown.is_empty() {
+            // Back to the first line of what was shown, and away with it.
+            output::text(&format!("\x1b[{}A\x1b[J", self.shown.lines().count()))?;
+        } else if now == self.shown {
+            return Ok(());
+        }
+        output::text(&now)?;
+        self.shown = now;
+        Ok(())
+    }
+}
+
 fn text(jobs: &Jobs) -> String {
     let row = |job: &JobLine| {
-        vec![job.name.clone(), state(job.state).to_owned(), progress(job), rate(job), job.about.clone()]
+        let state = state(job.state).to_owned();
+        vec![job.name.clone(), state, progress(job), rate(job), left(job), job.about.clone()]
     };
     let rows: Vec<_> = jobs.jobs.iter().map(row).collect();
-    let mut text = words::table(&["job", "state", "progress", "rate", "what it does"], &rows);
+    let mut text = words::table(&["job", "state", "progress", "rate", "time left", "what it does"], &rows);
     for job in &jobs.jobs {
-        if let Some(error) = &job.last_error {
+        if !job.message.is_empty() {
             // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {}: {}", job.name, job.message);
+        }
+        if let Some(error) = &job.last_error {
             let _ = writeln!(text, "  {} failed at {}: {}", job.name, error.at, error.message);
         }
     }
@@ -99,12 +150,18 @@ fn state(state: JobState) -> &'static str {
         JobState::Waiting => "waiting",
         JobState::Running => "running",
         JobState::Paused => "paused",
-        JobState::Finished => "finished",
+        JobState::Done => "done",
         JobState::Cancelled => "cancelled",
+        JobState::Failed => "failed",
     }
 }
 
 fn progress(job: &JobLine) -> String {
+    if let Some(total) = job.total_bytes.filter(|total| *total > 0) {
+        let (done, all) = (words::size(job.done_bytes), words::size(total));
+        let items = job.total.map_or(String::new(), |total| format!(", {} of {total}", job.done));
+        return format!("{} {done} of {all}{items}", bar(job.done_bytes, total));
+    }
     match job.total.filter(|total| *total > 0) {
         Some(total) => format!("{} {}/{total}", bar(job.done, total), job.done),
         None if job.done > 0 => format!("{} done", job.done),
@@ -114,9 +171,15 @@ fn progress(job: &JobLine) -> String {
 
 fn rate(job: &JobLine) -> String {
     match job.done > 0 {
+        _ if job.state.is_over() => "-".to_owned(),
+        _ if job.bytes_per_second > 0 => format!("{}/s", words::size(job.bytes_per_second)),
         true => format!("{:.0}/s", job.rate_per_second),
         false => "-".to_owned(),
     }
+}
+
+fn left(job: &JobLine) -> String {
+    job.seconds_left.map_or("-".to_owned(), |left| words::duration(Duration::from_secs(left)))
 }
 
 fn bar(done: u64, total: u64) -> String {

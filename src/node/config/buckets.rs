@@ -2,12 +2,13 @@
 
 use super::cors::read_cors;
 use super::keys;
+use super::lifecycle::read_lifecycle;
 use super::rates::read_rate;
 use super::reader::{At, Reader, Section, Span, integer};
 use super::secret::read_secret;
 use s3api::{Anonymous, CorsRule, Rate, Rights, Secret};
 use std::collections::HashMap;
-use store::{Acknowledge, Placement, Policy};
+use store::{Acknowledge, ExpiryRule, Placement, Policy};
 use toml::de::DeValue;
 use types::BucketName;
 
@@ -23,6 +24,7 @@ pub struct Bucket {
     pub anonymous: Anonymous,
     pub anonymous_prefixes: Vec<String>,
     pub cors: Vec<CorsRule>,
+    pub lifecycle: Vec<ExpiryRule>,
     pub credentials: Vec<Credential>,
 }
 
@@ -99,12 +101,22 @@ fn bucket<'a>(
     let anonymous = anonymous(reader, section);
     let anonymous_prefixes = prefixes(reader, section, anonymous);
     let cors = read_cors(reader, section);
+    let lifecycle = read_lifecycle(reader, section);
     let credentials = credentials(reader, section, ids);
     if !section.has("credentials") && anonymous == Anonymous::default() {
         let message = "nobody can use this bucket: it has neither credentials nor anonymous rights";
         reader.problems.warning(&section.span, message);
     }
-    Some(Bucket { name: name?, quota_bytes, policy, anonymous, anonymous_prefixes, cors, credentials })
+    Some(Bucket {
+        name: name?,
+        quota_bytes,
+        policy,
+        anonymous,
+        anonymous_prefixes,
+        cors,
+        lifecycle,
+        credentials,
+    })
 }
 
 fn bucket_name<'a>(reader: &mut Reader<'a>, section: &Section<'a>, names: &mut Taken) -> Option<BucketName> {

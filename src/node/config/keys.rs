@@ -55,7 +55,10 @@ pub const BUCKETS: &[&str] = &[
     "anonymous_prefixes",
     "credentials",
     "cors",
+    "lifecycle",
 ];
+
+pub const LIFECYCLE: &[&str] = &["prefix", "tags", "expire_after"];
 
 pub const CREDENTIALS: &[&str] = &[
     "access_key_id",
@@ -71,6 +74,7 @@ pub const BACKENDS: &[&str] = &[
     "name",
     "kind",
     "quota",
+    "max_copy_bandwidth",
     "path",
     "endpoint",
     "region",
@@ -127,7 +131,7 @@ pub const FIXED: &[&str] = &[
     "telemetry",
 ];
 /// The exceptions.
-pub const FLEXIBLE: &[&str] = &["backends.*.quota"];
+pub const FLEXIBLE: &[&str] = &["backends.*.quota", "backends.*.max_copy_bandwidth"];
 
 /// Each table as it is written in the file, with its keys.
 pub const TABLES: &[(&str, &[&str])] = &[
@@ -139,6 +143,7 @@ pub const TABLES: &[(&str, &[&str])] = &[
     ("[[buckets]]", BUCKETS),
     ("[[buckets.credentials]]", CREDENTIALS),
     ("[[buckets.cors]]", CORS),
+    ("[[buckets.lifecycle]]", LIFECYCLE),
     ("[[backends]]", BACKENDS),
     ("[[mounts]]", MOUNTS),
     ("[admin]", ADMIN),

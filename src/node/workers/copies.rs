@@ -38,7 +38,11 @@ pub async fn audit(store: Store, mut stop: Stop) {
             Ok(()) => {}
             Err(error) => tracing::warn!(%error, "the walk over all blobs failed; it is begun again"),
         }
-        if !stop.or_sleep(REST).await {
+        let due = async {
+            // Sooner if something was changed by command.
+            let _ = tokio::time::timeout(REST, store.audit_wanted()).await;
+        };
+        if !stop.or(due).await {
             return;
         }
     }

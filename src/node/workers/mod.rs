@@ -5,7 +5,9 @@ mod certificates;
 pub mod cleanup;
 mod copies;
 mod disk_watch;
+pub mod lifecycle;
 pub mod multipart_expiry;
+pub mod ordered;
 mod troubles;
 mod watchdog;
 
@@ -22,7 +24,11 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn start(node: &Arc<Node>) -> Self {
+    pub async fn start(node: &Arc<Node>) -> Self {
+        // Before anybody can order more.
+        if let Err(error) = ordered::remember(node).await {
+            tracing::error!(%error, "ordered work is not gone on with: its records cannot be read");
+        }
         let (stop, stopped) = watch::channel(false);
         let stop_signal = || Stop(stopped.clone());
         let mut running = JoinSet::new();
@@ -30,9 +36,12 @@ impl Workers {
         running.spawn(cleanup::run(Arc::clone(node), cleanup::job(node), stop_signal()));
         let expiry = multipart_expiry::job(node);
         running.spawn(multipart_expiry::run(Arc::clone(node), expiry, stop_signal()));
+        let lifecycle = lifecycle::job(node);
+        running.spawn(lifecycle::run(Arc::clone(node), lifecycle, stop_signal()));
         running.spawn(backend_watch::run(node.store.clone(), stop_signal()));
         running.spawn(copies::run(node.store.clone(), stop_signal()));
         running.spawn(copies::audit(node.store.clone(), stop_signal()));
+        running.spawn(ordered::run(Arc::clone(node), stop_signal()));
         running.spawn(disk_watch::run(node.store.clone(), stop_signal()));
         running.spawn(certificates::run(Arc::clone(node), stop_signal()));
         running.spawn(troubles::run(Arc::clone(node), stop_signal()));

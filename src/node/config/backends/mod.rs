@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub use provider::{Monthly, Provider};
 
 const KINDS: &[&str] = &["embedded", "disk", "s3"];
-/// The keys that each kind has beside `name`, `kind` and `quota`.
+/// The keys that each kind has beside those of all.
 const OF_DISK: &[&str] = &["path"];
 const OF_S3: &[&str] = &[
     "endpoint",
@@ -27,7 +27,7 @@ const OF_S3: &[&str] = &[
     "monthly_egress",
     "monthly_ingress",
 ];
-const OF_ALL: &[&str] = &["name", "kind", "quota"];
+const OF_ALL: &[&str] = &["name", "kind", "quota", "max_copy_bandwidth"];
 /// Names stand in commands, messages and metrics.
 const NAME_MAX_CHARS: usize = 64;
 
@@ -35,6 +35,7 @@ const NAME_MAX_CHARS: usize = 64;
 pub struct Backend {
     pub name: String,
     pub quota_bytes: Option<u64>,
+    pub copy_bytes_per_second: Option<u64>,
     pub kind: Kind,
 }
 
@@ -88,8 +89,10 @@ fn backend<'a>(
     let name = name(reader, section);
     let kind = kind(reader, section, data_dir);
     let quota_bytes = reader.size(section, "quota");
+    let copy_bytes_per_second = reader.size(section, "max_copy_bandwidth");
     let (name, kind) = (name?, kind?);
-    taken.take(reader, section, &name, &kind).then_some(Backend { name: name.value, quota_bytes, kind })
+    let good = taken.take(reader, section, &name, &kind);
+    good.then_some(Backend { name: name.value, quota_bytes, copy_bytes_per_second, kind })
 }
 
 fn name<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<At<String>> {
