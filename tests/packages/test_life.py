@@ -168,19 +168,19 @@ def test_the_deb(root, deb):
 
 def test_the_rpm(root, rpm, later_rpm):
     def run(*arguments):
-        command = ["rpm", "--root", root.path, "--nodeps", *arguments]
+        command = ["rpm", "--root", root.path, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    assert "installed and not started" in run("-i", rpm)
+    assert "installed and not started" in run("-i", "--nodeps", rpm)
     is_installed_and_off(root)
     configure(root)
     by_service(root, is_used, is_reloaded)
     is_mounted(root)
 
     configured = (root / CONFIG).read_text()
-    run("-U", later_rpm)
+    run("-U", "--nodeps", later_rpm)
     assert (root / CONFIG).read_text() == configured, "an upgrade changed the configuration"
     assert run("-q", "s3-orchestrator", "--queryformat", "%{RELEASE}") == "2"
     by_service(root, has_what_was_stored)
@@ -189,6 +189,6 @@ def test_the_rpm(root, rpm, later_rpm):
     assert f"{DATA} is kept" in said, said
     assert not (root / "/usr/bin/s3-orchestrator").exists()
     assert (root / f"{CONFIG}.rpmsave").read_text() == configured
-    run("-i", rpm)
+    run("-i", "--nodeps", rpm)
     (root / CONFIG).write_text(configured)
     by_service(root, has_what_was_stored)
