@@ -153,7 +153,7 @@ impl Store {
             inner.fleet.order(&inner.meta, inner.policy(record.bucket).placement, record.size, self.now())
         {
             let has_good = record.replicas().iter().any(|r| r.backend == member.id && r.is_good());
-            if has_good || !member.admits() {
+            if has_good || !member.admits() || inner.is_out_of_disk(&member) {
                 continue;
             }
             let new = self.describe_copy(task, &record).await?;
@@ -354,6 +354,11 @@ impl Inner {
             None => replica.place == Place::Inline && replica.backend == EMBEDDED,
         };
         replica.is_good() && there
+    }
+
+    /// What the data directory's disk has left is not for copies.
+    pub(crate) fn is_out_of_disk(&self, member: &Member) -> bool {
+        member.is_embedded() && self.disk.is_full()
     }
 
     /// It has failed for longer than anybody wants to wait.

@@ -182,6 +182,8 @@ struct Levels {
 
 struct Tank {
     member: Arc<Member>,
+    /// It takes replicas now.
+    open: bool,
     quota: Option<u64>,
     /// Of replicas in use.
     bytes: u64,
@@ -208,7 +210,8 @@ impl Levels {
                 calls: 0,
             };
             let besides = ledger.occupied(account).saturating_sub(bytes);
-            Tank { member: Arc::clone(member), quota, bytes, besides, planned }
+            let open = member.breaker.is_closed() && !inner.is_out_of_disk(member);
+            Tank { member: Arc::clone(member), open, quota, bytes, besides, planned }
         };
         let members = inner.fleet.members().iter().filter(|member| member.is_active());
         Self { asked, tanks: members.map(tank).collect() }
@@ -248,8 +251,7 @@ impl Levels {
         let sources = sources.filter_map(|replica| Some((self.position(replica.backend)?, replica)));
         let room = |tank: &Tank| tank.has_room(size, self.reserve_percent());
         let targets = self.tanks.iter().enumerate();
-        let targets =
-            targets.filter(|(_, tank)| !is_there(tank) && tank.member.breaker.is_closed() && room(tank));
+        let targets = targets.filter(|(_, tank)| !is_there(tank) && tank.open && room(tank));
         match self.asked.strategy {
             Placement::Pack => {
                 let (at, from) = sources.max_by_key(|(at, _)| *at)?;
@@ -328,6 +330,6 @@ impl Tank {
 
 /// One call up to the size of a part; above that each part, the beginning and the end.
 fn writes(size: u64) -> u64 {
-    let part = backend::PART_BYTES as u64;
+    let part = backend::PART_BYTES;
     if size <= part { 1 } else { size.div_ceil(part) + 2 }
 }

@@ -96,7 +96,7 @@ pub async fn run(node: Arc<Node>, mut stop: Stop) {
     while stop.or(async { next = Some(next_order(&node.jobs, &mut running).await) }).await {
         if let Some((job, record)) = next.take() {
             let run = Run { node: Arc::clone(&node), job, record, noted: Instant::now(), errors: 0 };
-            running.spawn(run.to_its_end(stop.clone()));
+            running.spawn(run.until_over(stop.clone()));
         }
     }
     while let Some(ended) = running.join_next().await {
@@ -138,7 +138,7 @@ enum Turn {
 }
 
 impl Run {
-    async fn to_its_end(mut self, mut stop: Stop) {
+    async fn until_over(mut self, mut stop: Stop) {
         let name = self.job.name().to_owned();
         let work = kind_of(&self.record).map(|kind| (kind.work)(&self.record));
         let mut work = match work.unwrap_or_else(|| Err("this version does not know such work".to_owned())) {
