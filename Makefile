@@ -3,7 +3,7 @@ PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR ?=
 
-.PHONY: run build test lint bench install
+.PHONY: run build test lint bench install deb rpm
 
 run:
 	@scripts/run.sh
@@ -24,3 +24,11 @@ bench:
 
 install: build
 	@scripts/install.sh "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)"
+
+deb:
+	@scripts/deps.sh
+	@scripts/package.sh deb
+
+rpm:
+	@scripts/deps.sh
+	@scripts/package.sh rpm

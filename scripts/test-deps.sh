@@ -17,6 +17,12 @@ want fusermount3 fuse3
 want rsync rsync
 want git git
 want sqlite3 sqlite3
+want mandoc mandoc
+want lintian lintian
+want rpm rpm
+want rpmlint rpmlint
+scripts/package-tools.sh
+scripts/clean-root.sh || echo "there is no clean root: packages will not be installed" >&2
 
 requirements=tests/clients/requirements.txt
 [ -f "$requirements" ] || exit 0

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Every test: the rooms, the node (crashes and power cuts included), the clients of the guide, a
-# short run of the fuzz targets. Ends with one line "N passed, N failed".
+# Every test: the rooms, the node (crashes and power cuts included), the clients of the guide, the
+# packages, a short run of the fuzz targets. Ends with one line "N passed, N failed".
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
@@ -48,6 +48,10 @@ if compgen -G 'tests/clients/test_*.py' >/dev/null; then
     "$S3O_VENV/bin/python" -m pytest tests/clients -q -rs -p no:cacheprovider 2>&1 | tee "$log/pytest" || note_failure clients
   count_pytest "$log/pytest"
 fi
+
+S3O_BINARY="$CARGO_TARGET_DIR/release/s3-orchestrator" \
+  "$S3O_VENV/bin/python" -m pytest tests/packages -q -rs -p no:cacheprovider 2>&1 | tee "$log/packages" || note_failure packages
+count_pytest "$log/packages"
 
 if [ -x scripts/fuzz.sh ]; then
   if scripts/fuzz.sh; then passed=$((passed + 1)); else failed=$((failed + 1)); note_failure fuzz; fi

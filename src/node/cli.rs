@@ -1,11 +1,14 @@
 //! The command line: the table of commands. Each is defined in a file of its own below `command`.
-//! The manual page is held to what stands here.
+//! Manual pages and completions are made from what stands here.
 
 use crate::command::{self, Global, Run};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// An S3 storage node: virtual buckets over local storage, in one process.
+/// An S3 storage node: virtual buckets over disks and providers, in one process.
+///
+/// Stores objects and shows them as an S3 endpoint and as mounted directories: virtual buckets, each with its
+/// own credentials and quota. What it has acknowledged survives a crash and a loss of power.
 #[derive(Debug, Parser)]
 #[command(name = "s3-orchestrator", version, max_term_width = 100)]
 pub struct Cli {
@@ -60,6 +63,7 @@ commands! {
     Logs(command::logs::LogsArgs),
     LogLevel(command::log_level::LogLevelArgs),
     Version(command::version::VersionArgs),
+    Generate(command::generate::GenerateArgs),
 }
 
 #[cfg(test)]

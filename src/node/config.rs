@@ -76,7 +76,6 @@ impl Config {
         self.durability = running.durability;
         self.s3.listen = running.s3.listen;
         self.s3.max_buffer_bytes = running.s3.max_buffer_bytes;
-        self.mounts.clone_from(&running.mounts);
         self.log.format = running.log.format;
         self.log.audit_file.clone_from(&running.log.audit_file);
         self.admin.clone_from(&running.admin);

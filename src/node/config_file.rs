@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Where packages put it. Commands that only ask look there too; `serve` does not, so that a first
 /// node of one's own never takes the system's for itself.
-const SYSTEM_FILE: &str = "/etc/s3-orchestrator/s3-orchestrator.toml";
+const SYSTEM_FILE: &str = "/etc/s3-orchestrator/config.toml";
 
 /// The configuration to use: the one named, or the default if it exists.
 pub fn locate(named: Option<&Path>) -> Option<PathBuf> {

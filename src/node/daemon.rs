@@ -17,7 +17,7 @@ use crate::reports::Reports;
 use crate::telemetry::Log;
 use crate::webhooks::Webhooks;
 use crate::workers::Workers;
-use crate::{config_file, first_run, hints, options, process, telemetry};
+use crate::{config_file, first_run, hints, options, process, service, telemetry};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use s3api::{Edge, LiveOptions, Tls};
@@ -251,6 +251,7 @@ fn announce(config: &Config, address: SocketAddr, monitor: Option<SocketAddr>, f
     let mut out = std::io::stdout();
     // A node whose standard output is closed serves all the same.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    service::ready(&hints::first_line(config, address));
     tracing::info!(%address, data_dir = %config.data_dir.display(), "listening");
 }
 
@@ -262,6 +263,7 @@ fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
     tokio::spawn(async move {
         next(&mut term, &mut int).await;
         tracing::info!("stopping");
+        service::stopping();
         ordered.send_replace(true);
         next(&mut term, &mut int).await;
         std::process::exit(1);

@@ -38,7 +38,7 @@ fn unmounted(running: &Running) -> Option<Finding> {
     let path = running.mount.path().display();
     (!running.mount.is_alive()).then(|| {
         let message = format!("the mount at {path} is gone: somebody else unmounted it");
-        Finding::warning("mount-gone", message, "restart the node to mount it again")
+        Finding::warning("mount-gone", message, "`reload` mounts it again")
     })
 }
 

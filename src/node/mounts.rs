@@ -74,6 +74,30 @@ impl Mounts {
         Ok(running)
     }
 
+    /// From the mounts of one configuration to those of the next; what is the same in both goes on, or is tried
+    /// once more. Says what could not be had.
+    pub fn follow(&self, before: &[config::Mount], after: &[config::Mount]) -> Vec<String> {
+        let mut notes = Vec::new();
+        for gone in before.iter().filter(|mount| !after.contains(mount)) {
+            if let Some(running) = self.lasting_at(&gone.path)
+                && self.remove(running.mount.path()) == Unmounted::InUse
+            {
+                let path = gone.path.display();
+                notes.push(format!("{path} is unmounted; files in it are still open until they are closed"));
+            }
+        }
+        let missing = |mount: &&config::Mount| self.lasting_at(&mount.path).is_none();
+        let added = after.iter().filter(missing).filter_map(|mount| self.add(mount, true).err());
+        notes.extend(added.map(|why| format!("{why:#}")));
+        notes
+    }
+
+    /// The living mount of the configuration that was wanted there.
+    fn lasting_at(&self, path: &Path) -> Option<Running> {
+        let wanted = |running: &Running| running.lasting && !running.leaving && running.mount.is_alive();
+        self.all().into_iter().find(|running| wanted(running) && running.mount.options().path == path)
+    }
+
     /// What somebody else unmounted is forgotten, unless the configuration wants it.
     pub fn all(&self) -> Vec<Running> {
         let mut running = self.running.lock();

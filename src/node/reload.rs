@@ -7,7 +7,7 @@ use crate::command::serve::ServeArgs;
 use crate::config::{self, Change, Config, Difference, LoadError, Problem, changes};
 use crate::node::Node;
 use crate::workers::{lifecycle, multipart_expiry};
-use crate::{config_file, options, telemetry};
+use crate::{config_file, options, service, telemetry};
 use std::fmt;
 use std::path::Path;
 use store::{ExpiryRule, StoreError};
@@ -71,6 +71,7 @@ impl Control {
 impl Node {
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let mut control = self.control.lock().await;
+        let _told = service::Reloading::begin();
         let file = self.config().file.clone();
         // A configuration is a few kilobytes: reading it holds up one thread for a moment.
         let (loaded, changes) =
@@ -80,7 +81,11 @@ impl Node {
             changed: Difference::between(&control.configured, &config).changed,
             fixed: Difference::between(&control.at_start, &config).fixed,
         };
-        let notes = self.enforce(&control.at_start, &config, &changes).await.map_err(ReloadError::Store)?;
+        let before = self.config();
+        let enforced = self.enforce(&control.at_start, &config, &changes).await;
+        let mut notes = enforced.map_err(ReloadError::Store)?;
+        // It waits for the kernel.
+        notes.extend(tokio::task::block_in_place(|| self.mounts.follow(&before.mounts, &config.mounts)));
         let filter = telemetry::configured(&config.log);
         if let Err(why) = self.log.set_filter(&filter) {
             tracing::warn!(filter, why, "what is logged stays as it was");

@@ -40,6 +40,7 @@ mod pace;
 mod pins;
 mod placement;
 mod plain;
+mod pulse;
 mod purpose;
 mod put;
 mod queue;

@@ -163,6 +163,48 @@ fn hidden_keys_are_listed_with_their_reason() {
 }
 
 /// As mount(8) calls it for a line of fstab.
+/// What of the configuration is new, gone, changed or not to be had, while a mount that stays is in use.
+#[test]
+fn mounts_of_the_configuration_follow_a_reload() {
+    let (rig, stays) = start();
+    let (node, comes, changes) = (&rig.node, Place::new(), Place::new());
+    rig.put("a", "x");
+    let before = fs::read_to_string(node.config_path()).unwrap();
+    let section = |place: &Place, more: &str| {
+        format!("\n[[mounts]]\nbucket = \"test-bucket\"\npath = \"{}\"\n{more}", place.text())
+    };
+    let reload = |mounts: &[String]| {
+        fs::write(node.config_path(), before.clone() + &mounts.concat()).unwrap();
+        good(node, "reload", &[])
+    };
+    reload(&[section(&stays, ""), section(&changes, "")]);
+    let mut open = File::open(stays.path().join("a")).unwrap();
+    assert!(fs::write(changes.path().join("b"), "x").is_err(), "it is for reading only");
+
+    let nowhere = "\n[[mounts]]\nbucket = \"test-bucket\"\npath = \"/nonexistent\"\n".to_owned();
+    let said = reload(&[
+        section(&stays, ""),
+        section(&changes, "read_only = false\n"),
+        section(&comes, ""),
+        nowhere,
+    ]);
+    assert!(said.contains("cannot mount on /nonexistent"), "{said}");
+    assert_eq!(names(comes.path()), ["a"]);
+    fs::write(changes.path().join("b"), "written").unwrap();
+    let mut text = String::new();
+    open.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "x");
+    drop(open);
+
+    // Somebody else's umount is made good.
+    detach(stays.path());
+    reload(&[section(&stays, "")]);
+    assert_eq!(names(stays.path()), ["a", "b"]);
+    assert_eq!(document(node, "mounts", &[])["mounts"].as_array().map(Vec::len), Some(1));
+    reload(&[]);
+    assert_eq!(good(node, "mounts", &[]), "  nothing is mounted\n");
+}
+
 #[test]
 fn the_helper_mounts_by_a_line_of_fstab() {
     let (rig, place) = start();

@@ -51,33 +51,86 @@ fn commands_of(help: &str) -> Vec<String> {
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
-#[test]
-fn the_manual_page_has_the_flags_of_help_and_no_others() {
-    assert_eq!(flags(&page("man/s3-orchestrator.1")), flags(&help()));
+/// Manual pages and completions, as a package has them.
+fn generated() -> Place {
+    let place = Place::empty();
+    let made = place.run(&["generate", "."]);
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    place
+}
+
+/// Every command, commands of commands too, as its words.
+fn every_command(place: &Place, above: &[String]) -> Vec<Vec<String>> {
+    let words: Vec<_> = above.iter().map(String::as_str).chain(["--help"]).collect();
+    let below = commands_of(&place.run(&words).out).into_iter();
+    let below = below.map(|name| [above, &[name]].concat());
+    below.flat_map(|words| [vec![words.clone()], every_command(place, &words)].concat()).collect()
 }
 
 #[test]
-fn the_manual_page_has_every_command() {
-    let page = page("man/s3-orchestrator.1");
-    let described: BTreeSet<_> = page.lines().filter_map(|l| l.strip_prefix(".B ")).collect();
-    let commands = commands();
-    assert!(commands.len() >= 3, "{commands:?}");
-    for command in commands {
-        assert!(described.contains(command.as_str()), "{command} is not in the manual");
+fn each_command_has_a_manual_page_with_the_flags_of_its_help() {
+    let place = generated();
+    let commands = every_command(&place, &[]);
+    assert!(commands.len() >= 20, "{commands:?}");
+    for words in &commands {
+        let asked: Vec<_> = words.iter().map(String::as_str).chain(["--help"]).collect();
+        let text = place.read(&format!("man1/s3-orchestrator-{}.1", words.join("-"))).replace("\\-", "-");
+        assert_eq!(flags(&text), flags(&place.run(&asked).out), "{words:?}");
+        let first = format!("s3-orchestrator-{}(1)", words[0]);
+        assert!(place.read("man1/s3-orchestrator.1").replace("\\-", "-").contains(&first), "{first}");
     }
+    let pages = fs::read_dir(place.path("man1")).expect("pages").count();
+    assert_eq!(pages, commands.len() + 1, "a page of something that is no command");
+}
+
+#[test]
+fn completions_know_every_command() {
+    let place = generated();
+    for name in
+        ["completions/s3-orchestrator", "completions/_s3-orchestrator", "completions/s3-orchestrator.fish"]
+    {
+        let text = place.read(name);
+        for command in commands() {
+            assert!(text.contains(&command), "{command} is not in {name}");
+        }
+    }
+}
+
+/// From warnings on: what is a matter of taste is not looked at.
+#[test]
+fn manual_pages_are_without_fault() {
+    let place = generated();
+    let by_hand = fs::read_dir(root().join("man")).expect("man").map(|e| e.expect("an entry").path());
+    let made = fs::read_dir(place.path("man1")).expect("man1").map(|e| e.expect("an entry").path());
+    // Some only say which other page is meant.
+    let is_page = |path: &PathBuf| {
+        path.extension().is_some_and(|e| e != "in") && !fs::read(path).expect("a page").starts_with(b".so ")
+    };
+    let pages: Vec<_> = by_hand.chain(made).filter(is_page).collect();
+    let lint =
+        std::process::Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).args(&pages).output();
+    let Ok(lint) = lint else { return eprintln!("mandoc is not installed: the manual is not checked") };
+    assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
 }
 
 #[test]
 fn the_examples_of_configurations_are_good() {
     let manual = page("man/s3-orchestrator.toml.5");
     let example = manual.split(".SH EXAMPLE\n.nf\n").nth(1).and_then(|rest| rest.split("\n.fi").next());
-    let sample = read("packaging/s3-orchestrator.toml");
+    let sample = read("packaging/config.toml");
     for text in [example.expect("an example in the manual"), &sample] {
-        let place = Place::with_config(text);
-        let output = place.command(&["check"]).env("APP1_SECRET", "good-enough-secret").output();
-        let output = output.expect("running the binary");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        check_with_secrets(text);
     }
+}
+
+/// With the secrets that the documents speak of.
+fn check_with_secrets(text: &str) {
+    let place = Place::with_config(text);
+    fs::create_dir(place.path("secrets")).expect("a directory");
+    place.write("secrets/app1", "good-enough-secret");
+    let output = place.command(&["check"]).env("APP1_SECRET", "good-enough-secret").output();
+    let output = output.expect("running the binary");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// `#key = value` and `#[table]` without their sign; prose has a space after it.
@@ -92,13 +145,10 @@ fn uncommented(line: &str) -> Option<&str> {
 /// uncommented.
 #[test]
 fn the_sample_is_still_good_with_everything_in_it_uncommented() {
-    let sample = read("packaging/s3-orchestrator.toml");
+    let sample = read("packaging/config.toml");
     let lines: Vec<_> = sample.lines().map(|line| uncommented(line).unwrap_or(line)).collect();
     assert!(lines.join("\n") != sample.trim_end(), "the sample has no commented settings");
-    let place = Place::with_config(&lines.join("\n"));
-    let output = place.command(&["check"]).env("APP1_SECRET", "good-enough-secret").output();
-    let output = output.expect("running the binary");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    check_with_secrets(&lines.join("\n"));
 }
 
 #[test]

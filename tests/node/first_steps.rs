@@ -148,6 +148,20 @@ fn doctor_says_what_to_do() {
 }
 
 #[test]
+fn doctor_tries_each_backend() {
+    let there = "[[backends]]\nname = \"there\"\nkind = \"disk\"\npath = \"disk\"\n";
+    let away = there.replace("there", "away").replace("path = \"disk\"", "path = \"no\"");
+    let place = Place::with_config(&format!("{SMALL}{there}{away}"));
+    std::fs::create_dir(place.path("disk")).expect("a directory");
+    let doctor = place.run(&["doctor", "--json"]);
+    assert_eq!(doctor.code, Some(1), "{doctor:?}");
+    assert_eq!(verdict(&document(&doctor.out), "backend"), ["error", "good"], "{}", doctor.out);
+    assert!(doctor.out.contains("s3-orchestrator probe away"), "{}", doctor.out);
+    let left = std::fs::read_dir(place.path("disk")).expect("the directory").count();
+    assert_eq!(left, 0, "doctor left something behind");
+}
+
+#[test]
 fn doctor_does_not_mind_a_running_node() {
     let place = Place::empty();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

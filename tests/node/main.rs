@@ -20,5 +20,6 @@ mod place;
 mod powercut;
 mod quota;
 mod reload;
+mod service;
 mod steps;
 mod verifying;

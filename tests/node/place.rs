@@ -75,10 +75,16 @@ impl Place {
 
     /// `serve`, up to its first line.
     pub fn serve(&self, args: &[&str]) -> Serving {
+        self.serve_with(args, &[])
+    }
+
+    /// The same, with more in the environment.
+    pub fn serve_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Serving {
         let mut all = vec!["serve"];
         all.extend_from_slice(args);
         let log = fs::File::create(self.path("log")).expect("a log file");
-        let child = self.command(&all).stdout(Stdio::piped()).stderr(log).spawn();
+        let mut command = self.command(&all);
+        let child = command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(log).spawn();
         Serving::wait(child.expect("starting the binary"), &self.path("log"))
     }
 }

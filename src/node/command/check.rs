@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Say whether a configuration is good: exit code 0 if it is, 1 if not.
+///
+/// Every mistake is printed as FILE:LINE:COLUMN, with what would be right.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// The configuration; ./s3-orchestrator.toml by default.

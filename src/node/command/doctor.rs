@@ -9,6 +9,9 @@ use std::process::ExitCode;
 
 /// Look for what keeps a node from working here, and say what to do: exit code 1 if there is
 /// anything.
+///
+/// Looks at configuration, permissions, disk, syncs, room, clock, open files, port and FUSE, and tries each backend
+/// with objects of its own, as `probe` does. A running node is neither needed nor disturbed.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
     /// The configuration: by default ./s3-orchestrator.toml, or the system's if there is none.

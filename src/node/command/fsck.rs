@@ -10,7 +10,8 @@ use store::{FsckOptions, FsckSummary};
 
 /// Compare metadata, quotas, queues and files of a node that is not running.
 ///
-/// Exit code 0 if nothing is wrong (any more), 1 otherwise.
+/// Prints every difference, and a summary as the last line. Where bytes are missing or damaged, the objects that
+/// they belong to are named. Exit code 0 if nothing is wrong (any more), 1 otherwise.
 #[derive(Debug, clap::Args)]
 pub struct FsckArgs {
     /// The configuration; ./s3-orchestrator.toml by default.

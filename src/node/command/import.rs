@@ -8,8 +8,11 @@ use std::process::ExitCode;
 ///
 /// Names become keys; size, ETag, time and headers are kept as far as the backend has them. A key that
 /// has an object keeps it, and what this node wrote itself is left alone, so it can be run again at any
-/// time. From then on the bytes are the node's: deleting the object deletes them. It goes on in the
-/// background if this command is interrupted; `jobs` shows it.
+/// time. From then on the bytes are the node's: deleting the object deletes them. Where a backend has
+/// no ETag of S3's form (files have none), one is made that ends in "-1", so that nobody takes it for
+/// an MD5. Until a scrub or a further copy has read the bytes once they have no checksums, and a read
+/// only holds their size against the record. It goes on in the background if this command is
+/// interrupted; `jobs` shows it.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
     /// The backend's name in the configuration.

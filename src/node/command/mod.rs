@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod doctor;
 pub mod drain;
 pub mod fsck;
+pub mod generate;
 pub mod import;
 pub mod init;
 pub mod jobs;

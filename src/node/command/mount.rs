@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 /// At boot a node may still be starting.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Have the running node mount a bucket, until `umount` or the node's end. Mounts that are to come again with
-/// the node belong in [[mounts]] of the configuration, or in fstab.
+/// Have the running node mount a bucket, until `umount` or the node's end.
+///
+/// Mounts that are to come again with the node belong in [[mounts]] of the configuration, or in fstab.
 #[derive(Debug, clap::Args)]
 pub struct MountArgs {
+    /// The bucket's name.
     #[arg(value_name = "BUCKET")]
     bucket: String,
     /// The directory to mount on.

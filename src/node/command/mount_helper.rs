@@ -13,7 +13,10 @@ const FLAGS: [(&str, &str); 3] =
 pub fn translated(arguments: impl IntoIterator<Item = OsString>) -> Option<Vec<OsString>> {
     let mut arguments = arguments.into_iter();
     let called = arguments.next()?;
-    if Path::new(&called).file_name()? != NAME {
+    let mut arguments = arguments.peekable();
+    // As the first argument it is as good as a name: where a link cannot be, a script can.
+    let by_name = Path::new(&called).file_name()? == NAME;
+    if !by_name && arguments.next_if(|first| first == NAME).is_none() {
         return None;
     }
     let mut meant: Vec<OsString> = vec![called, "mount".into()];
@@ -56,6 +59,8 @@ mod tests {
             .map(|w| w.join(" "));
         let expected = "/sbin/mount.s3-orchestrator mount b /m -o rw --config /etc/x.toml -o _netdev";
         assert_eq!(meant.as_deref(), Some(expected));
+        let meant = words("/usr/bin/s3-orchestrator mount.s3-orchestrator b /m -o ro").map(|w| w.join(" "));
+        assert_eq!(meant.as_deref(), Some("/usr/bin/s3-orchestrator mount b /m -o ro"));
         assert_eq!(words("/usr/bin/s3-orchestrator mount b /m"), None);
     }
 }

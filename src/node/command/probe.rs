@@ -13,6 +13,7 @@ use types::BlobId;
 
 /// Of the body that goes in parts: enough of them that they travel side by side.
 const LARGE_BYTES: usize = 32 << 20;
+const FAILS: &str = "fails";
 
 /// Try every call that the node needs at a backend of the configuration, and clean up.
 ///
@@ -32,17 +33,25 @@ pub struct ProbeArgs {
 }
 
 #[derive(Debug, Serialize)]
-struct Outcome {
+pub struct Outcome {
     backend: String,
     kind: &'static str,
     /// Nothing that the node needs has failed.
-    usable: bool,
+    pub usable: bool,
     steps: Vec<Finding>,
     calls: u64,
     bytes_sent: u64,
     bytes_received: u64,
     /// Of which that was a part.
     monthly_limits: Monthly,
+}
+
+impl Outcome {
+    /// The first call that the node cannot do without.
+    pub fn failure(&self) -> Option<String> {
+        let failed = self.steps.iter().find(|step| step.verdict == FAILS)?;
+        Some(format!("{}: {}", failed.name, failed.note))
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -63,7 +72,7 @@ impl Run for ProbeArgs {
         telemetry::init(global.log, &config.log, None, None)?;
         let chosen = choose(&config, &self.backend)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let outcome = runtime.block_on(probe(&config, &chosen))?;
+        let outcome = runtime.block_on(probe(&config, &chosen, LARGE_BYTES))?;
         match self.json {
             true => output::json(&outcome)?,
             false => output::text(&shown(&outcome))?,
@@ -85,14 +94,15 @@ fn choose(config: &Config, name: &str) -> anyhow::Result<Backend> {
     )
 }
 
-async fn probe(config: &Config, chosen: &Backend) -> anyhow::Result<Outcome> {
+/// With one body so large.
+pub async fn probe(config: &Config, chosen: &Backend, large_bytes: usize) -> anyhow::Result<Outcome> {
     match &chosen.kind {
-        Kind::Embedded => on_disk(&config.data_dir, chosen).await,
-        Kind::Disk { path } => on_disk(path, chosen).await,
+        Kind::Embedded => on_disk(&config.data_dir, chosen, large_bytes).await,
+        Kind::Disk { path } => on_disk(path, chosen, large_bytes).await,
         Kind::S3(provider) => {
             let s3 = backend::S3::new(options::of_provider(provider));
             let mut steps = Vec::new();
-            examine(&s3, &mut steps).await;
+            examine(&s3, large_bytes, &mut steps).await;
             if steps.first().is_some_and(|step| step.verdict == Verdict::Works) {
                 s3.examine(blob(), &mut |step| steps.push(step)).await;
             }
@@ -102,7 +112,7 @@ async fn probe(config: &Config, chosen: &Backend) -> anyhow::Result<Outcome> {
 }
 
 /// In a directory of its own, which belongs to no node.
-async fn on_disk(path: &Path, chosen: &Backend) -> anyhow::Result<Outcome> {
+async fn on_disk(path: &Path, chosen: &Backend, large_bytes: usize) -> anyhow::Result<Outcome> {
     let place = path.join(format!(".s3-orchestrator-probe-{}", blob()));
     std::fs::create_dir(&place).with_context(|| format!("cannot write to {}", path.display()))?;
     let disk = backend::Disk::new(backend::DiskOptions {
@@ -113,15 +123,15 @@ async fn on_disk(path: &Path, chosen: &Backend) -> anyhow::Result<Outcome> {
         sync: backend::SyncRule { file: true, directory: true },
     });
     let mut steps = Vec::new();
-    examine(&disk, &mut steps).await;
+    examine(&disk, large_bytes, &mut steps).await;
     let usage = backend::Backend::usage(&disk);
     drop(disk);
     std::fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
     Ok(outcome(chosen, steps, usage))
 }
 
-async fn examine(backend: &dyn backend::Backend, steps: &mut Vec<Step>) {
-    Examiner::new(backend, &mut blob, &mut |step| steps.push(step)).run(LARGE_BYTES).await;
+async fn examine(backend: &dyn backend::Backend, large_bytes: usize, steps: &mut Vec<Step>) {
+    Examiner::new(backend, &mut blob, &mut |step| steps.push(step)).run(large_bytes).await;
 }
 
 /// At random: a name that no replica of a node has.
@@ -150,7 +160,7 @@ impl From<Step> for Finding {
         let verdict = match step.verdict {
             Verdict::Works => "works",
             Verdict::Missing => "missing",
-            Verdict::Fails => "fails",
+            Verdict::Fails => FAILS,
         };
         let milliseconds = (step.took.as_secs_f64() * 1e5).round() / 100.0;
         Self { name: step.name, verdict, milliseconds, bytes: step.bytes, note: step.note }

@@ -11,6 +11,9 @@ use std::process::ExitCode;
 ///
 /// Without --config, ./s3-orchestrator.toml is used; where it does not exist, a first
 /// configuration with a bucket and a credential is created and shown.
+///
+/// The first line on standard output is always "s3-orchestrator listening on http://ADDRESS:PORT" (https with
+/// TLS), and appears when the node answers. Log and audit lines go to standard error.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServeArgs {
     /// The configuration; ./s3-orchestrator.toml by default.

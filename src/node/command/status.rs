@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// Show how the node is, what is wrong first: exit code 1 if something does not work.
+///
+/// Then health, room, queues, buckets, backends and mounts.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
     #[command(flatten)]

@@ -128,7 +128,6 @@ pub const FIXED: &[&str] = &[
     "s3.listen",
     "s3.max_buffer_memory",
     "backends",
-    "mounts",
     "admin",
     "log.format",
     "log.audit_file",

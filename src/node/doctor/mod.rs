@@ -1,13 +1,13 @@
 //! Whether a node can work here: each check looks at one thing that went wrong somewhere before, and
 //! says what to do. A running node is neither needed nor disturbed.
 
+mod backends;
 mod configuration;
 mod data;
 mod fuse;
 mod port;
 mod system;
 
-use crate::config::Config;
 use serde::Serialize;
 use std::path::Path;
 
@@ -56,8 +56,9 @@ pub fn examine(file: Option<&Path>, data_dir: Option<&Path>) -> Vec<Check> {
         checks.push(system::clock(dir));
     }
     checks.push(system::open_files());
-    if let Some(Config { s3, .. }) = &config {
-        checks.push(port::check(s3.listen, dir));
+    if let Some(config) = &config {
+        checks.push(port::check(config.s3.listen, dir));
+        checks.extend(backends::check(config));
     }
     checks.extend(fuse::check());
     checks

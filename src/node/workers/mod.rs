@@ -10,6 +10,7 @@ pub mod multipart_expiry;
 pub mod ordered;
 pub mod scrub;
 mod troubles;
+mod watchdog;
 
 use crate::node::Node;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ impl Workers {
         running.spawn(disk_watch::run(node.store.clone(), stop_signal()));
         running.spawn(certificates::run(Arc::clone(node), stop_signal()));
         running.spawn(troubles::run(Arc::clone(node), stop_signal()));
+        running.spawn(watchdog::run(node.store.clone(), stop_signal()));
         Self { stop, running }
     }
 

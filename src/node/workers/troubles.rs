@@ -4,6 +4,7 @@ use super::{Stop, cleanup};
 use crate::finding::Finding;
 use crate::health;
 use crate::node::Node;
+use crate::service;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +20,11 @@ pub async fn run(node: Arc<Node>, mut stop: Stop) {
         let mut found: BTreeMap<_, _> =
             health::findings(&node).into_iter().map(|finding| (subject(&finding), finding)).collect();
         found.extend(stuck(&node, &mut queue).await.map(|finding| (subject(&finding), finding)));
-        for (state, finding) in news(&known, &found) {
+        let news = news(&known, &found);
+        if !news.is_empty() {
+            service::status(worst(&found));
+        }
+        for (state, finding) in news {
             tracing::warn!(code = finding.code, state, what = finding.message, "trouble");
             if let Err(error) = node.webhooks.tell_trouble(finding, state).await {
                 tracing::error!(%error, "trouble could not be noted for webhooks");
@@ -37,6 +42,12 @@ fn subject(finding: &Finding) -> String {
     let steady = steady.join(" ");
     let what = steady.split(':').next().unwrap_or_default();
     format!("{} {what}", finding.code)
+}
+
+/// In one line.
+fn worst(found: &BTreeMap<String, Finding>) -> &str {
+    let worst = found.values().min_by_key(|finding| finding.severity);
+    worst.map_or("nothing is wrong", |finding| &finding.message)
 }
 
 fn news<'a>(
