@@ -6,6 +6,5 @@
 mod disk;
 mod faults;
 mod kinds;
-mod probe;
 mod scripts;
 mod suite;
