@@ -3,20 +3,13 @@
 
 use crate::http::{Connection, Spec, head};
 use crate::report::{Limit, Report, median};
-use crate::{Scale, process};
+use crate::{Scale, fill::fill, process};
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
-use meta::{Draft, EMBEDDED, Meta, NewBlob, Order, Place, Target};
-use std::path::Path;
 use std::time::{Duration, Instant};
 use testkit::{BucketConfig, Node};
-use types::checksum::chunk_sum;
-use types::{BlobId, BucketName, ETag, Key, ObjectHeaders, Timestamp, WriteConditions};
 
 const PAGES: u64 = 40;
-const KEYS_PER_COMMIT: u64 = 1_000;
 const BUCKETS: [&str; 3] = ["list-small", "list-middle", "list-large"];
-const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
     let mut config = crate::node_config();
@@ -34,63 +27,6 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
 fn key(number: u64, of: u64) -> String {
     let group_size = (of / 1_000).max(1);
     format!("group-{:04}/object-{:08}.dat", number / group_size, number)
-}
-
-/// Through the metadata engine, as the store does it, but many objects to a commit and without syncs.
-pub fn fill(data_dir: &Path, buckets: &[(&str, u64)], key: fn(u64, u64) -> String) -> Result<()> {
-    let options = meta::Options { path: data_dir.join("meta"), sync: false, block_cache_bytes: 64 << 20 };
-    let meta = Meta::open(&options)?;
-    for (name, of) in buckets.iter().copied() {
-        let bucket = meta.bucket(&BucketName::new(name).map_err(|e| anyhow::anyhow!("{e}"))?, NOW)?;
-        for from in (0..of).step_by(usize::try_from(KEYS_PER_COMMIT)?) {
-            meta.commit_and_wait(Order::Shared, move |txn| -> Result<(), meta::MetaError> {
-                (from..of.min(from + KEYS_PER_COMMIT))
-                    .try_for_each(|number| lay(txn, bucket.id, number, key(number, of)))
-            })?;
-        }
-    }
-    Ok(meta.close()?)
-}
-
-fn lay(
-    txn: &mut meta::Txn<'_>,
-    bucket: types::BucketId,
-    number: u64,
-    key: String,
-) -> Result<(), meta::MetaError> {
-    let bytes = Bytes::copy_from_slice(&number.to_le_bytes());
-    let size = bytes.len() as u64;
-    let blob = BlobId(txn.next_id()?);
-    let sums = vec![chunk_sum(&bytes)];
-    txn.add_blob(NewBlob {
-        id: blob,
-        bucket,
-        size,
-        sums,
-        written: NOW,
-        targets: vec![Target::new(EMBEDDED, Place::Inline)],
-        inline: Some(bytes),
-        unfinished: None,
-        wants_more: false,
-        named: None,
-    });
-    let draft = Draft {
-        blob,
-        inline: true,
-        size,
-        etag: ETag::single(
-            u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_le_bytes(),
-        ),
-        modified: NOW,
-        checksum: None,
-        headers: ObjectHeaders {
-            content_type: Some("application/octet-stream".to_owned()),
-            ..ObjectHeaders::default()
-        },
-    };
-    let key = Key::new(key).map_err(|e| meta::MetaError::Damaged(e.to_string()))?;
-    txn.write_object(bucket, &key, draft, &WriteConditions::default())?;
-    Ok(())
 }
 
 fn list(scale: &Scale, node: &Node, report: &mut Report) -> Result<()> {

@@ -3,14 +3,16 @@
 //! Every figure is a ratio to a yardstick measured in the same run, in rounds that take turns, because
 //! the speed of a machine that others use as well changes by the minute. Each section starts nodes of its own.
 //!
-//! Start with [`main`]; a section is a file: `small`, `large`, `listing`, `multipart`, `memory`.
+//! Start with [`main`]; a section is a file: `small`, `large`, `listing`, `multipart`, `memory`, `mount`.
 
 mod bare;
+mod fill;
 mod http;
 mod large;
 mod listing;
 mod load;
 mod memory;
+mod mount;
 mod multipart;
 mod process;
 mod report;
@@ -37,6 +39,9 @@ pub struct Scale {
     /// Bytes of the large object.
     pub large_bytes: u64,
     pub requests: u64,
+    /// In one directory of a mount, and those of them that are read.
+    pub names: u64,
+    pub small_files: u64,
     /// Of the small requests only these, for a profile: `PUT-64`.
     pub only: Option<String>,
 }
@@ -47,6 +52,8 @@ const FULL: Scale = Scale {
     upload_bytes: 128 << 20,
     large_bytes: 1 << 30,
     requests: 40_000,
+    names: 100_000,
+    small_files: 10_000,
     only: None,
 };
 
@@ -57,21 +64,23 @@ const QUICK: Scale = Scale {
     upload_bytes: 8 << 20,
     large_bytes: 64 << 20,
     requests: 2_000,
+    names: 5_000,
+    small_files: 500,
     only: None,
 };
 
 type Section = fn(&Scale, &mut Report) -> Result<()>;
 
-const SECTIONS: [(&str, Section); 5] = [
+const SECTIONS: [(&str, Section); 6] = [
     ("small", small::measure),
     ("large", large::measure),
     ("listing", listing::measure),
     ("multipart", multipart::measure),
     ("memory", memory::measure),
+    ("mount", mount::measure),
 ];
 
-const USAGE: &str =
-    "usage: bench [--quick] [--uploads-whole] [--only=PUT-64] [small] [large] [listing] [multipart] [memory]";
+const USAGE: &str = "usage: bench [--quick] [--uploads-whole] [--only=PUT-64] [small] [large] [listing] [multipart] [memory] [mount]";
 
 fn main() -> Result<()> {
     // Cargo adds `--bench`.
