@@ -1,40 +1,32 @@
-//! The one place that speaks fuser: requests in, replies out, notices to the kernel.
+//! The one place that speaks fuser: requests in, handed to `dispatch.rs` with what they mean and how to answer them.
 //!
-//! A reply that is dropped is answered EIO. Every handler is fenced against panics, which would otherwise end its
-//! event loop and in the end hang the mount.
+//! What is answered here, on an event loop, looks at memory only.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow,
+    BsdFileFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
 };
-use tokio::runtime::Handle;
 
-use crate::attr::{Attr, Kind, MODE_BITS, Time, Wanted};
+use crate::attr::{Attr, MODE_BITS, Wanted};
 use crate::backing::Backings;
 use crate::caller::Caller;
+use crate::dispatch::Dispatch;
 use crate::ended::Ended;
-use crate::errno::{Answer, Errno};
-use crate::filesystem::{FileSystem, LASTING};
-use crate::names::MAX_NAME_BYTES;
+use crate::filesystem::{COMMIT_PATIENCE, FileSystem, LASTING, Looked};
 use crate::naming::RenameFlags;
-use crate::notify::Kernel;
+use crate::reply;
 use crate::writing::{Access, Opened};
 
 /// What one request to write carries at most; the kernel allows no more by default.
 const MAX_WRITE_BYTES: u32 = 1 << 20;
 const MAX_BACKGROUND_REQUESTS: u16 = 64;
-/// What `stat` suggests for reads and writes.
-const IO_BYTES: u32 = 128 << 10;
-const BLOCK_BYTES: u32 = 4096;
-/// Each file has one generation: no number comes twice.
-const GENERATION: Generation = Generation(0);
 
 /// Asked for where the kernel has them; none may be asked for that fuser cannot honour.
 const WANTED: [InitFlags; 5] = [
@@ -50,126 +42,33 @@ const WANTED: [InitFlags; 5] = [
 pub struct Adapter {
     pub fs: Arc<FileSystem>,
     pub ended: Arc<Ended>,
-    pub backings: Backings,
-    /// Where commits are waited for: never on an event loop.
-    pub runtime: Handle,
-}
-
-/// The longest that a process waits for a change; nobody can interrupt it meanwhile.
-const COMMIT_DEADLINE: Duration = Duration::from_secs(60);
-
-impl Adapter {
-    /// Runs what takes its time beside the event loops, and answers in time whatever happens to it.
-    fn beside<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Answer<T>> + Send + 'static,
-        reply: impl FnOnce(Answer<T>) + Send + 'static,
-    ) {
-        self.runtime.spawn(async move {
-            // In a task of its own: it goes on when nobody waits for it any more, and may panic.
-            let working = tokio::spawn(work);
-            let answer = match tokio::time::timeout(COMMIT_DEADLINE, working).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "a file system request ended");
-                    Err(Errno::IO)
-                }
-                Err(_) => Err(Errno::TIMEDOUT),
-            };
-            reply(answer);
-        });
-    }
+    pub backings: Arc<Backings>,
+    pub dispatch: Dispatch,
 }
 
 fn caller(request: &Request) -> Caller {
     Caller { thread: request.pid(), uid: request.uid(), gid: request.gid() }
 }
 
-fn empty(reply: ReplyEmpty) -> impl FnOnce(Answer<()>) {
-    move |answer| match answer {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(errno(error)),
-    }
-}
-
-fn from_system(when: SystemTime) -> Time {
-    match when.duration_since(UNIX_EPOCH) {
-        Ok(since) => {
-            Time { secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
-        }
-        Err(before) => {
-            let before = before.duration();
-            let whole = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
-            match before.subsec_nanos() {
-                0 => Time { secs: -whole, nanos: 0 },
-                nanos => Time { secs: -whole - 1, nanos: 1_000_000_000 - nanos },
-            }
-        }
-    }
-}
-
-/// Writes go past the page cache, and nothing that is read of a file in the making stays in it.
-const STAGED_FLAGS: FopenFlags = FopenFlags::FOPEN_DIRECT_IO;
-
-/// What a handler leaves unanswered by a panic is answered EIO.
+/// A panic would end its event loop, and in the end hang the mount. What it leaves unanswered is answered EIO.
 fn fenced(handler: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(handler)).is_err() {
         tracing::error!("a file system request panicked");
     }
 }
 
-fn errno(error: Errno) -> fuser::Errno {
-    fuser::Errno::from_i32(error.raw_os_error())
-}
-
-fn time(time: Time) -> SystemTime {
-    let nanos = Duration::from_nanos(u64::from(time.nanos));
-    let whole = Duration::from_secs(time.secs.unsigned_abs());
-    let secs = if time.secs < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
-    secs.and_then(|secs| secs.checked_add(nanos)).unwrap_or(UNIX_EPOCH)
-}
-
-fn file_type(kind: Kind) -> FileType {
-    match kind {
-        Kind::File => FileType::RegularFile,
-        Kind::Directory => FileType::Directory,
+/// A version never changes: its pages are good for as long as the kernel likes.
+fn open_version(backings: &Backings, ino: u64, handle: u64, file: Option<OwnedFd>, reply: ReplyOpen) {
+    let make = || file.map(|file| reply.open_backing(&file));
+    match backings.open(ino, handle, make) {
+        Some(backing) => {
+            reply.opened_passthrough(FileHandle(handle), FopenFlags::FOPEN_NOFLUSH, &backing);
+        }
+        None => {
+            let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
+            reply.opened(FileHandle(handle), flags);
+        }
     }
-}
-
-fn file_attr(attr: &Attr) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(attr.ino),
-        size: attr.size,
-        blocks: attr.blocks(),
-        atime: time(attr.mtime),
-        mtime: time(attr.mtime),
-        ctime: time(attr.ctime),
-        crtime: time(attr.ctime),
-        kind: file_type(attr.kind),
-        perm: u16::try_from(attr.perm).unwrap_or_default(),
-        nlink: attr.links,
-        uid: attr.uid,
-        gid: attr.gid,
-        rdev: 0,
-        blksize: IO_BYTES,
-        flags: 0,
-    }
-}
-
-/// How the kernel is told that there is nothing, and that it may believe it.
-fn nothing() -> FileAttr {
-    let attr = Attr {
-        ino: 0,
-        kind: Kind::File,
-        size: 0,
-        mtime: Time::default(),
-        ctime: Time::default(),
-        perm: 0,
-        uid: 0,
-        gid: 0,
-        links: 0,
-    };
-    file_attr(&attr)
 }
 
 impl Filesystem for Adapter {
@@ -196,13 +95,10 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        fenced(|| match self.fs.lookup(parent.0, name, caller(request)) {
-            Ok(looked) => {
-                let attr = looked.attr.map_or_else(nothing, |attr| file_attr(&attr));
-                reply.entry(&looked.lasting, &attr, GENERATION);
-            }
-            Err(error) => reply.error(errno(error)),
-        });
+        let (fs, undo, name) = (Arc::clone(&self.fs), Arc::clone(&self.fs), name.to_owned());
+        let caller = caller(request);
+        let work = move || fs.lookup(parent.0, &name, caller);
+        self.dispatch.read(reply, work, reply::entry, move |found| undo.forget_looked(found));
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
@@ -210,10 +106,9 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
-        fenced(|| match self.fs.attributes_for(ino.0, handle.map(|handle| handle.0)) {
-            Ok((attr, lasting)) => reply.attr(&lasting, &file_attr(&attr)),
-            Err(error) => reply.error(errno(error)),
-        });
+        let fs = Arc::clone(&self.fs);
+        let work = move || fs.attributes_for(ino.0, handle.map(|handle| handle.0));
+        self.dispatch.read(reply, work, reply::attr, drop);
     }
 
     fn setattr(
@@ -234,20 +129,16 @@ impl Filesystem for Adapter {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        fenced(|| {
-            let mtime = mtime.map(|mtime| match mtime {
-                TimeOrNow::SpecificTime(time) => from_system(time),
-                TimeOrNow::Now => from_system(SystemTime::now()),
-            });
-            let wanted = Wanted { perm: mode.map(|mode| mode & MODE_BITS), uid, gid, mtime };
-            let (fs, handle) = (Arc::clone(&self.fs), handle.map(|handle| handle.0));
-            let work = fs.set_attributes(ino.0, handle, wanted, size, caller(request));
-            self.beside(work, |answer| match answer {
-                // What else changed with it the kernel asks for.
-                Ok(attr) => reply.attr(&Duration::ZERO, &file_attr(&attr)),
-                Err(error) => reply.error(errno(error)),
-            });
+        let mtime = mtime.map(|mtime| match mtime {
+            TimeOrNow::SpecificTime(time) => reply::from_system(time),
+            TimeOrNow::Now => reply::from_system(SystemTime::now()),
         });
+        let wanted = Wanted { perm: mode.map(|mode| mode & MODE_BITS), uid, gid, mtime };
+        let (fs, handle) = (Arc::clone(&self.fs), handle.map(|handle| handle.0));
+        let work = fs.set_attributes(ino.0, handle, wanted, size, caller(request));
+        // What else changed with it the kernel asks for.
+        let send = |reply, attr| reply::attr(reply, (attr, Duration::ZERO));
+        self.dispatch.commit(reply, COMMIT_PATIENCE, work, send, drop);
     }
 
     fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
@@ -263,28 +154,21 @@ impl Filesystem for Adapter {
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
-        fenced(|| {
-            let fs = Arc::clone(&self.fs);
-            let work = fs.make_directory(parent.0, name.to_owned(), mode, caller(request));
-            self.beside(work, |answer| match answer {
-                Ok(attr) => reply.entry(&LASTING, &file_attr(&attr), GENERATION),
-                Err(error) => reply.error(errno(error)),
-            });
-        });
+        let (fs, undo) = (Arc::clone(&self.fs), Arc::clone(&self.fs));
+        let work = fs.make_directory(parent.0, name.to_owned(), mode, caller(request));
+        let send = |reply, attr| reply::entry(reply, Looked { attr: Some(attr), lasting: LASTING });
+        let late = move |attr: Attr| undo.forget(attr.ino, 1);
+        self.dispatch.commit(reply, COMMIT_PATIENCE, work, send, late);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        fenced(|| {
-            let fs = Arc::clone(&self.fs);
-            self.beside(fs.remove_file(parent.0, name.to_owned(), caller(request)), empty(reply));
-        });
+        let work = Arc::clone(&self.fs).remove_file(parent.0, name.to_owned(), caller(request));
+        self.dispatch.commit(reply, COMMIT_PATIENCE, work, reply::ok, drop);
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        fenced(|| {
-            let fs = Arc::clone(&self.fs);
-            self.beside(fs.remove_directory(parent.0, name.to_owned()), empty(reply));
-        });
+        let work = Arc::clone(&self.fs).remove_directory(parent.0, name.to_owned());
+        self.dispatch.commit(reply, COMMIT_PATIENCE, work, reply::ok, drop);
     }
 
     fn rename(
@@ -297,17 +181,15 @@ impl Filesystem for Adapter {
         flags: fuser::RenameFlags,
         reply: ReplyEmpty,
     ) {
-        fenced(|| {
-            let known = fuser::RenameFlags::RENAME_NOREPLACE | fuser::RenameFlags::RENAME_EXCHANGE;
-            let flags = RenameFlags {
-                no_replace: flags.contains(fuser::RenameFlags::RENAME_NOREPLACE),
-                exchange: flags.contains(fuser::RenameFlags::RENAME_EXCHANGE),
-                other: !known.contains(flags),
-            };
-            let fs = Arc::clone(&self.fs);
-            let (from, to) = ((parent.0, name.to_owned()), (new_parent.0, new_name.to_owned()));
-            self.beside(fs.rename(from, to, flags, caller(request)), empty(reply));
-        });
+        let known = fuser::RenameFlags::RENAME_NOREPLACE | fuser::RenameFlags::RENAME_EXCHANGE;
+        let flags = RenameFlags {
+            no_replace: flags.contains(fuser::RenameFlags::RENAME_NOREPLACE),
+            exchange: flags.contains(fuser::RenameFlags::RENAME_EXCHANGE),
+            other: !known.contains(flags),
+        };
+        let (from, to) = ((parent.0, name.to_owned()), (new_parent.0, new_name.to_owned()));
+        let work = Arc::clone(&self.fs).rename(from, to, flags, caller(request));
+        self.dispatch.commit(reply, COMMIT_PATIENCE, work, reply::ok, drop);
     }
 
     fn create(
@@ -320,33 +202,37 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        fenced(|| match self.fs.create(parent.0, name, mode, Access::of(flags), caller(request)) {
-            Ok((attr, handle)) => {
-                let attr = file_attr(&attr);
-                reply.created(&Duration::ZERO, &attr, GENERATION, FileHandle(handle), STAGED_FLAGS);
-            }
-            Err(error) => reply.error(errno(error)),
-        });
+        let (fs, undo, name) = (Arc::clone(&self.fs), Arc::clone(&self.fs), name.to_owned());
+        let (access, caller) = (Access::of(flags), caller(request));
+        let work = move || fs.create(parent.0, &name, mode, access, caller);
+        let late = move |(attr, handle): (Attr, u64)| {
+            undo.abandon(handle);
+            undo.forget(attr.ino, 1);
+        };
+        self.dispatch.read(reply, work, reply::created, late);
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        fenced(|| match self.fs.open_file(ino.0, Access::of(flags.0), caller(request)) {
-            // A version never changes: its pages are good for as long as the kernel likes.
-            Ok(Opened::Version(handle)) => {
-                let make = || self.fs.plain_file(handle).map(|file| reply.open_backing(&file));
-                match self.backings.open(ino.0, handle, make) {
-                    Some(backing) => {
-                        reply.opened_passthrough(FileHandle(handle), FopenFlags::FOPEN_NOFLUSH, &backing);
-                    }
-                    None => {
-                        let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
-                        reply.opened(FileHandle(handle), flags);
-                    }
-                }
-            }
-            Ok(Opened::Staged(handle)) => reply.opened(FileHandle(handle), STAGED_FLAGS),
-            Err(error) => reply.error(errno(error)),
-        });
+        let access = Access::of(flags.0);
+        if let Some(handle) = self.fs.open_at_once(ino.0, access) {
+            return fenced(|| open_version(&self.backings, ino.0, handle, None, reply));
+        }
+        let (fs, undo, backings) = (Arc::clone(&self.fs), Arc::clone(&self.fs), Arc::clone(&self.backings));
+        let (wants_file, caller) = (self.backings.wants(ino.0), caller(request));
+        let work = move || {
+            let opened = fs.open_file(ino.0, access, caller)?;
+            let file = match opened {
+                Opened::Version(handle) if wants_file => fs.plain_file(handle),
+                _ => None,
+            };
+            Ok((opened, file))
+        };
+        let send = move |reply: ReplyOpen, (opened, file)| match opened {
+            Opened::Version(handle) => open_version(&backings, ino.0, handle, file, reply),
+            Opened::Staged(handle) => reply.opened(FileHandle(handle), reply::STAGED_FLAGS),
+        };
+        let late = move |(opened, _): (Opened, Option<OwnedFd>)| undo.abandon(opened.handle());
+        self.dispatch.read(reply, work, send, late);
     }
 
     fn write(
@@ -361,21 +247,21 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        fenced(|| match self.fs.write(handle.0, offset, bytes) {
-            Ok(()) => reply.written(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
-            Err(error) => reply.error(errno(error)),
-        });
+        let (fs, bytes) = (Arc::clone(&self.fs), bytes.to_vec());
+        let patience = self.fs.patience(handle.0);
+        let work = move || fs.write(handle.0, offset, &bytes).map(|()| bytes.len());
+        let send = |reply: ReplyWrite, written| reply.written(u32::try_from(written).unwrap_or(u32::MAX));
+        self.dispatch.write(reply, patience, work, send, drop);
     }
 
     fn flush(&self, request: &Request, _: INodeNo, handle: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        fenced(|| {
-            let fs = Arc::clone(&self.fs);
-            self.beside(fs.flush(handle.0, caller(request)), empty(reply));
-        });
+        let work = Arc::clone(&self.fs).flush(handle.0, caller(request));
+        self.dispatch.commit(reply, self.fs.patience(handle.0), work, reply::ok, drop);
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
-        fenced(|| self.beside(Arc::clone(&self.fs).fsync(handle.0), empty(reply)));
+        let work = Arc::clone(&self.fs).fsync(handle.0);
+        self.dispatch.commit(reply, self.fs.patience(handle.0), work, reply::ok, drop);
     }
 
     /// Names are durable when the call that changed them returned.
@@ -384,16 +270,19 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        fenced(|| xattr(self.fs.extended_attribute(ino.0, name), size, reply));
+        let (fs, name) = (Arc::clone(&self.fs), name.to_owned());
+        let work = move || fs.extended_attribute(ino.0, &name);
+        self.dispatch.read(reply, work, reply::xattr(size), drop);
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        fenced(|| {
-            let names = self.fs.extended_attributes(ino.0);
-            let text =
-                names.map(|names| names.iter().flat_map(|name| [name.as_str(), "\0"]).collect::<String>());
-            xattr(text.map(String::into_bytes), size, reply);
-        });
+        let fs = Arc::clone(&self.fs);
+        let work = move || {
+            let names = fs.extended_attributes(ino.0)?;
+            let text: String = names.iter().flat_map(|name| [name.as_str(), "\0"]).collect();
+            Ok(text.into_bytes())
+        };
+        self.dispatch.read(reply, work, reply::xattr(size), drop);
     }
 
     fn setxattr(
@@ -406,20 +295,16 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        fenced(|| {
-            let Some(name) = name.to_str() else { return reply.error(fuser::Errno::EOPNOTSUPP) };
-            let fs = Arc::clone(&self.fs);
-            let work = fs.set_extended_attribute(ino.0, name.to_owned(), value.to_vec(), flags);
-            self.beside(work, empty(reply));
-        });
+        let Some(name) = name.to_str() else { return reply.error(fuser::Errno::EOPNOTSUPP) };
+        let fs = Arc::clone(&self.fs);
+        let work = fs.set_extended_attribute(ino.0, name.to_owned(), value.to_vec(), flags);
+        self.dispatch.commit(reply, COMMIT_PATIENCE, work, reply::ok, drop);
     }
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        fenced(|| {
-            let Some(name) = name.to_str() else { return reply.error(fuser::Errno::ENODATA) };
-            let fs = Arc::clone(&self.fs);
-            self.beside(fs.remove_extended_attribute(ino.0, name.to_owned()), empty(reply));
-        });
+        let Some(name) = name.to_str() else { return reply.error(fuser::Errno::ENODATA) };
+        let work = Arc::clone(&self.fs).remove_extended_attribute(ino.0, name.to_owned());
+        self.dispatch.commit(reply, COMMIT_PATIENCE, work, reply::ok, drop);
     }
 
     fn read(
@@ -433,13 +318,8 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        fenced(|| match self.fs.read(handle.0, offset, size) {
-            Ok(pieces) => match pieces.as_slice() {
-                [only] => reply.data(only),
-                many => reply.data(&many.concat()),
-            },
-            Err(error) => reply.error(errno(error)),
-        });
+        let fs = Arc::clone(&self.fs);
+        self.dispatch.fetch(reply, move || fs.read(handle.0, offset, size), reply::data);
     }
 
     fn release(
@@ -452,14 +332,16 @@ impl Filesystem for Adapter {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        fenced(|| {
-            if self.fs.is_plain(handle.0) {
+        if self.fs.is_plain(handle.0) {
+            return fenced(|| {
                 self.backings.release(ino.0, handle.0);
                 self.fs.release(handle.0);
-                return reply.ok();
-            }
-            self.beside(Arc::clone(&self.fs).release_file(handle.0), empty(reply));
-        });
+                reply.ok();
+            });
+        }
+        let patience = self.fs.patience(handle.0);
+        let work = Arc::clone(&self.fs).release_file(handle.0);
+        self.dispatch.commit(reply, patience, work, reply::ok, drop);
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -468,20 +350,21 @@ impl Filesystem for Adapter {
                 let kept = if keep { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
                 reply.opened(FileHandle(handle), FopenFlags::FOPEN_CACHE_DIR | kept);
             }
-            Err(error) => reply.error(errno(error)),
+            Err(error) => reply.error(reply::errno(error)),
         });
     }
 
-    fn readdir(&self, _: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        fenced(|| {
-            let listed = self.fs.list(ino.0, handle.0, offset, false, &mut |entry| {
-                !reply.add(INodeNo(entry.attr.ino), entry.next, file_type(entry.attr.kind), entry.name)
-            });
-            match listed {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.error(errno(error)),
-            }
-        });
+    fn readdir(&self, _: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
+        let fs = Arc::clone(&self.fs);
+        self.dispatch.fill(
+            reply,
+            move |slot| {
+                fs.list(ino.0, handle.0, offset, false, &mut |found| {
+                    slot.with(|reply| !reply::add(reply, found)).unwrap_or(false)
+                })
+            },
+            ReplyDirectory::ok,
+        );
     }
 
     fn readdirplus(
@@ -490,18 +373,28 @@ impl Filesystem for Adapter {
         ino: INodeNo,
         handle: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
-        fenced(|| {
-            let listed = self.fs.list(ino.0, handle.0, offset, true, &mut |entry| {
-                let attr = file_attr(&entry.attr);
-                !reply.add(attr.ino, entry.next, entry.name, &entry.lasting, &attr, GENERATION)
-            });
-            match listed {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.error(errno(error)),
-            }
-        });
+        let fs = Arc::clone(&self.fs);
+        self.dispatch.fill(
+            reply,
+            move |slot| {
+                let mut entered = Vec::new();
+                let listed = fs.list(ino.0, handle.0, offset, true, &mut |found| {
+                    let taken = slot.with(|reply| !reply::add_with_attr(reply, found)).unwrap_or(false);
+                    if taken && found.is_entered() {
+                        entered.push(found.attr.ino);
+                    }
+                    taken
+                });
+                if listed.is_err() || slot.with(|_| ()).is_none() {
+                    // The kernel never hears of them.
+                    entered.iter().for_each(|ino| fs.forget(*ino, 1));
+                }
+                listed
+            },
+            ReplyDirectoryPlus::ok,
+        );
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
@@ -512,43 +405,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        fenced(|| {
-            let room = self.fs.room();
-            let blocks = |bytes: u64| bytes / u64::from(BLOCK_BYTES);
-            let (used, free) = (room.used_bytes.div_ceil(u64::from(BLOCK_BYTES)), blocks(room.free_bytes));
-            let name = u32::try_from(MAX_NAME_BYTES).unwrap_or(u32::MAX);
-            // An object needs at least a block's worth of room somewhere.
-            let objects = room.objects.saturating_add(free);
-            reply.statfs(used + free, free, free, objects, free, BLOCK_BYTES, name, BLOCK_BYTES);
-        });
-    }
-}
-
-fn xattr(answer: Answer<Vec<u8>>, size: u32, reply: ReplyXattr) {
-    match answer {
-        Ok(value) if size == 0 => reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX)),
-        Ok(value) if value.len() <= size as usize => reply.data(&value),
-        Ok(_) => reply.error(fuser::Errno::ERANGE),
-        Err(error) => reply.error(errno(error)),
-    }
-}
-
-/// The way to the kernel's caches.
-pub struct KernelCaches(pub fuser::Notifier);
-
-impl Kernel for KernelCaches {
-    fn drop_name(&self, parent: u64, name: &str) {
-        report(self.0.inval_entry(INodeNo(parent), OsStr::new(name)));
-    }
-
-    fn drop_inode(&self, ino: u64) {
-        report(self.0.inval_inode(INodeNo(ino), 0, 0));
-    }
-}
-
-/// What the kernel does not know it need not drop. Other errors end with the connection.
-fn report(told: std::io::Result<()>) {
-    if let Err(error) = told {
-        tracing::debug!(%error, "the kernel was not told of a change");
+        let fs = Arc::clone(&self.fs);
+        self.dispatch.read(reply, move || Ok(fs.room()), reply::room, drop);
     }
 }

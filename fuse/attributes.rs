@@ -60,14 +60,13 @@ impl FileSystem {
             _ => None,
         };
         match restated {
-            Some(object) => Ok(self.attr_changed(Attr::file(&object, &self.options))),
+            Some(object) => {
+                self.restated(ino);
+                Ok(self.change_times.shown(Attr::file(&object, &self.options)))
+            }
             // Its name is gone: whoever has it open is the last to ask.
             None => self.attributes(ino),
         }
-    }
-
-    fn attr_changed(&self, attr: Attr) -> Attr {
-        Attr { ctime: attr.ctime.max((self.options.clock)().into()), ..attr }
     }
 
     async fn set_directory(&self, ino: u64, wanted: Wanted, _: Caller) -> Answer<Attr> {
@@ -94,18 +93,17 @@ impl FileSystem {
                 }
             }
         }
+        self.restated(ino);
         let attr = self.attributes(ino)?;
-        let mtime = wanted.mtime.unwrap_or(attr.mtime);
-        Ok(self.attr_changed(Attr { mtime, ..attr }))
+        Ok(Attr { mtime: wanted.mtime.unwrap_or(attr.mtime), ..attr })
     }
 
     async fn set_staged(&self, staged: &Arc<Staged>, wanted: Wanted, size: Option<u64>) -> Answer<Attr> {
-        let now = (self.options.clock)();
+        if let Some(size) = size {
+            self.resize_staged(staged, size).await?;
+        }
         let (untouched, open, committed) = {
             let mut state = staged.state();
-            if let Some(size) = size {
-                state.set_size(&self.ground(), size, now)?;
-            }
             wanted.write(Kind::File, &mut state.headers.user_metadata);
             (state.is_untouched(), state.writers > 0, state.committed)
         };
@@ -116,7 +114,18 @@ impl FileSystem {
         if !open {
             self.commit(staged, false).await?;
         }
-        Ok(self.attr_changed(staged.attr(&self.options)))
+        self.restated(staged.number);
+        Ok(self.change_times.shown(staged.attr(&self.options)))
+    }
+
+    /// May copy what was committed, also from a network.
+    async fn resize_staged(&self, staged: &Arc<Staged>, size: u64) -> Answer<()> {
+        let (ground, now, changing) = (self.ground(), (self.options.clock)(), Arc::clone(staged));
+        let resizing = tokio::task::spawn_blocking(move || {
+            let _whole = changing.committing.blocking_lock();
+            changing.state().set_size(&ground, size, now)
+        });
+        resizing.await.unwrap_or(Err(Errno::IO))
     }
 
     async fn restate_under(&self, staged: &Arc<Staged>, wanted: Wanted) -> Answer<()> {

@@ -45,6 +45,11 @@ impl Backings {
         handles.backing.clone()
     }
 
+    /// Whether the next handle of an inode may need a backing of its own.
+    pub fn wants(&self, ino: u64) -> bool {
+        !self.refused.load(Ordering::Relaxed) && !self.inodes.lock().contains_key(&ino)
+    }
+
     fn make(&self, make: impl FnOnce() -> Option<std::io::Result<BackingId>>) -> Option<Arc<BackingId>> {
         if self.refused.load(Ordering::Relaxed) {
             return None;

@@ -15,7 +15,7 @@ pub fn of(error: StoreError) -> Errno {
         StoreError::QuotaExceeded => Errno::DQUOT,
         StoreError::TooLarge { .. } => Errno::FBIG,
         StoreError::Full => Errno::NOSPC,
-        StoreError::Busy | StoreError::Unavailable(_) => Errno::AGAIN,
+        StoreError::Busy => Errno::AGAIN,
         other => {
             tracing::error!(error = %other, "a file system request failed");
             Errno::IO

@@ -3,6 +3,7 @@
 //! Everything here works on local records and local files only, and takes no lock that anybody holds while
 //! the kernel is told of a change.
 
+use bytes::Bytes;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -13,16 +14,24 @@ use types::{Key, Timestamp};
 use crate::Options;
 use crate::attr::Attr;
 use crate::caller::Caller;
+use crate::ctimes::ChangeTimes;
 use crate::directory::{self, Found, Source};
+use crate::dispatch::Step;
 use crate::errno::{self, Answer, Errno};
 use crate::handle::{FileHandle, Handle, Handles};
 use crate::inode::{Inodes, Table};
 use crate::names;
+use crate::writing::Access;
 
 /// How long the kernel may believe an answer: what changes is told to it before.
 pub const LASTING: Duration = Duration::from_secs(3600);
 /// Where commits come so fast that no answer is sure, the kernel gets one and is to ask again.
 const SETTLE_TRIES: usize = 8;
+
+/// The longest that a process waits for a change, besides for its bytes; nobody can interrupt it meanwhile.
+pub const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
+/// Slower than any disk or provider that is of use.
+const SLOWEST_BYTES_PER_SECOND: u64 = 8 << 20;
 
 /// Below it the way through here is the faster one.
 const PLAIN_FROM_BYTES: u64 = 128 << 10;
@@ -35,6 +44,7 @@ pub struct FileSystem {
     pub(crate) runtime: tokio::runtime::Handle,
     /// What this mount causes carries it.
     pub(crate) origin: Origin,
+    pub(crate) change_times: ChangeTimes,
     /// Directories that nothing else gives a time to are as old as the mount.
     pub(crate) since: Timestamp,
 }
@@ -56,7 +66,8 @@ impl FileSystem {
     ) -> Self {
         let since = (options.clock)();
         let source = Source { store, bucket: options.bucket };
-        Self { options, source, inodes, handles: Handles::default(), runtime, origin, since }
+        let (handles, change_times) = (Handles::default(), ChangeTimes::default());
+        Self { options, source, inodes, handles, runtime, origin, change_times, since }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -123,7 +134,7 @@ impl FileSystem {
             Found::File(object, held) => {
                 table.gone(parent, name);
                 table.enter_file(parent, name, object.version.0, held.clone());
-                Attr::file(object, &self.options)
+                self.change_times.shown(Attr::file(object, &self.options))
             }
             Found::Directory(marker) => {
                 let wanted = self.inodes.number(&format!("{prefix}{name}/"));
@@ -136,7 +147,12 @@ impl FileSystem {
     pub(crate) fn directory_attr(&self, table: &Table, ino: u64, marker: Option<&Object>) -> Attr {
         let changed = table.directory(ino).map_or(Timestamp(0), |directory| directory.changed);
         let seen = if marker.is_some() { changed } else { changed.max(self.since) };
-        Attr::directory(ino, marker, seen, &self.options)
+        self.change_times.shown(Attr::directory(ino, marker, seen, &self.options))
+    }
+
+    /// What is said of it changed just now.
+    pub(crate) fn restated(&self, ino: u64) {
+        self.change_times.note(ino, (self.options.clock)().into());
     }
 
     pub(crate) fn prefix_of(&self, ino: u64) -> Answer<String> {
@@ -151,7 +167,7 @@ impl FileSystem {
             _ => self.inodes.staged(ino),
         };
         match staged {
-            Some(staged) => Ok((staged.attr(&self.options), Duration::ZERO)),
+            Some(staged) => Ok((self.change_times.shown(staged.attr(&self.options)), Duration::ZERO)),
             None => Ok((self.attributes(ino)?, LASTING)),
         }
     }
@@ -172,11 +188,12 @@ impl FileSystem {
 
     fn attributes_of_file(&self, ino: u64) -> Answer<Attr> {
         if let Some(object) = self.current(ino)? {
-            return Ok(Attr::file(&object, &self.options));
+            return Ok(self.change_times.shown(Attr::file(&object, &self.options)));
         }
         let held = self.inodes.held(ino).ok_or(Errno::STALE)?;
         let object = held.object().map_err(errno::of)?;
-        Ok(Attr { links: 0, ..Attr::file(&object, &self.options) })
+        let attr = self.change_times.shown(Attr::file(&object, &self.options));
+        Ok(Attr { links: 0, ..attr })
     }
 
     /// The object of a file, if its name still has this version.
@@ -184,6 +201,15 @@ impl FileSystem {
         let Some(Ok(key)) = self.inodes.path_of(ino).map(Key::new) else { return Ok(None) };
         let found = self.store().hold(self.source.bucket, &key).map_err(errno::of)?;
         Ok(found.map(|(object, _)| object).filter(|object| object.version.0 == ino))
+    }
+
+    /// A handle, where nothing but memory has to be asked for it.
+    pub fn open_at_once(&self, ino: u64, access: Access) -> Option<u64> {
+        if access.writes {
+            return None;
+        }
+        let held = self.inodes.held(ino).filter(|held| held.size() < PLAIN_FROM_BYTES)?;
+        Some(self.handles.add(Handle::File(FileHandle::new(held))))
     }
 
     pub fn open(&self, ino: u64) -> Answer<u64> {
@@ -214,14 +240,31 @@ impl FileSystem {
         }
     }
 
-    pub fn read(&self, handle: u64, offset: u64, size: u32) -> Answer<Vec<bytes::Bytes>> {
-        match &*self.handles.get(handle)? {
-            Handle::File(file) => file.read(self.store(), offset, size),
-            Handle::Staged(file) => file.staged.state().read(&self.ground(), offset, size),
+    pub fn read(&self, handle: u64, offset: u64, size: u32) -> Answer<Step<Vec<Bytes>>> {
+        let open = self.handles.get(handle)?;
+        match &*open {
+            Handle::File(file) => match file.read_here(self.store(), offset, size)? {
+                Some(pieces) => Ok(Step::Done(pieces)),
+                None => Ok(Step::Later(Box::pin(async move {
+                    let Handle::File(file) = &*open else { return Err(Errno::BADF) };
+                    file.fetch(offset, size).await
+                }))),
+            },
+            Handle::Staged(file) => file.staged.state().read(&self.ground(), offset, size).map(Step::Done),
             Handle::Directory(_) => Err(Errno::ISDIR),
         }
     }
 
+    /// How long to wait for what is done to a file in the making: it has to be read, and to reach the disk.
+    pub fn patience(&self, handle: u64) -> Duration {
+        let bytes = match self.handles.get(handle).as_deref() {
+            Ok(Handle::Staged(file)) => file.staged.size_now().unwrap_or(0),
+            _ => 0,
+        };
+        COMMIT_PATIENCE + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND)
+    }
+
+    /// Asks the disk.
     pub fn room(&self) -> store::Room {
         self.store().room(self.source.bucket)
     }
@@ -235,7 +278,26 @@ impl FileSystem {
         self.handles.remove(handle);
     }
 
+    /// An answer that came too late: nobody has the handle.
+    pub fn abandon(&self, handle: u64) {
+        let Some(handle) = self.handles.remove(handle) else { return };
+        let Handle::Staged(file) = &*handle else { return };
+        if file.writes && file.staged.state().one_writer_less() {
+            self.inodes.lock().end_staged(&file.staged);
+        }
+    }
+
+    /// What a lookup found, and the kernel never heard of.
+    pub fn forget_looked(&self, looked: Looked) {
+        if let Some(attr) = looked.attr {
+            self.forget(attr.ino, 1);
+        }
+    }
+
     pub fn forget(&self, ino: u64, lookups: u64) {
         self.inodes.forget(ino, lookups);
+        if self.change_times.any() && self.inodes.lock().get(ino).is_none() {
+            self.change_times.forget(ino);
+        }
     }
 }

@@ -11,6 +11,7 @@ use types::ByteRange;
 
 use crate::directory::{Entry, Position};
 use crate::errno::{self, Answer, Errno};
+use crate::remote::Windows;
 use crate::staged::Staged;
 
 /// What is verified at a time: smaller reads are served from one of these.
@@ -28,6 +29,8 @@ pub struct FileHandle {
     opened: OnceLock<OpenObject>,
     /// The last window that a small read needed, and where it begins.
     window: Mutex<Option<(u64, Bytes)>>,
+    /// Its bytes lie behind a network.
+    remote: OnceLock<Windows>,
 }
 
 /// A file in the making, open for writing or reading.
@@ -50,7 +53,13 @@ pub struct DirectoryHandle {
 
 impl FileHandle {
     pub fn new(held: Held) -> Self {
-        Self { size: held.size(), held, opened: OnceLock::new(), window: Mutex::new(None) }
+        Self {
+            size: held.size(),
+            held,
+            opened: OnceLock::new(),
+            window: Mutex::new(None),
+            remote: OnceLock::new(),
+        }
     }
 
     /// Another handle of the same version.
@@ -83,42 +92,80 @@ impl FileHandle {
         store.verify_plain(self.opened(store)?).map_err(errno::of)
     }
 
-    /// Up to `size` bytes; fewer only at the end.
+    /// Up to `size` bytes; fewer only at the end. Blocks, also for a network.
     pub fn read(&self, store: &Store, offset: u64, size: u32) -> Answer<Vec<Bytes>> {
-        let opened = self.opened(store)?;
-        let end = opened.object().size;
-        let (from, to) = (offset.min(end), offset.saturating_add(u64::from(size)).min(end));
-        if from >= to {
-            return Ok(Vec::new());
+        if let Some(pieces) = self.read_here(store, offset, size)? {
+            return Ok(pieces);
         }
-        let start = from / WINDOW_BYTES * WINDOW_BYTES;
-        if to - start > WINDOW_BYTES {
-            return opened.read_now(ByteRange { start: from, end: to }).map_err(errno::of);
-        }
-        let window = self.window(opened, start)?;
-        let index = |at: u64| usize::try_from(at - start).map_err(|_| Errno::OVERFLOW);
-        let inside = index(from)?..index(to)?;
-        if inside.end > window.len() {
-            return Err(Errno::IO);
-        }
-        Ok(vec![window.slice(inside)])
+        let (opened, range) = self.range(store, offset, size)?;
+        opened.read_now(range).map_err(errno::of)
     }
 
-    fn window(&self, opened: &OpenObject, start: u64) -> Answer<Bytes> {
+    /// As `read`, but `None` where it takes a network.
+    pub fn read_here(&self, store: &Store, offset: u64, size: u32) -> Answer<Option<Vec<Bytes>>> {
+        let (opened, range) = self.range(store, offset, size)?;
+        let start = range.start / WINDOW_BYTES * WINDOW_BYTES;
+        if self.remote.get().is_some() {
+            return Ok(None);
+        }
+        let found = match range.end.saturating_sub(start) > WINDOW_BYTES {
+            true => opened.read_here(range).map_err(errno::of)?,
+            false => self.window(opened, start)?.map(|window| inside(&window, start, range)).transpose()?,
+        };
+        if found.is_none() {
+            self.remote.get_or_init(|| Windows::new(opened.clone()));
+        }
+        Ok(found)
+    }
+
+    /// As `read`, where `read_here` said `None`.
+    pub async fn fetch(&self, offset: u64, size: u32) -> Answer<Vec<Bytes>> {
+        let windows = self.remote.get().ok_or(Errno::IO)?;
+        windows.read(range_of(windows.opened(), offset, size)).await
+    }
+
+    fn range(&self, store: &Store, offset: u64, size: u32) -> Answer<(&OpenObject, ByteRange)> {
+        let opened = self.opened(store)?;
+        Ok((opened, range_of(opened, offset, size)))
+    }
+
+    fn window(&self, opened: &OpenObject, start: u64) -> Answer<Option<Bytes>> {
         let mut window = self.window.lock();
         if let Some((at, bytes)) = &*window
             && *at == start
         {
-            return Ok(bytes.clone());
+            return Ok(Some(bytes.clone()));
         }
-        let end = (start + WINDOW_BYTES).min(opened.object().size);
-        let mut pieces = opened.read_now(ByteRange { start, end }).map_err(errno::of)?;
-        let bytes = match (pieces.pop(), pieces.is_empty()) {
-            (Some(only), true) => only,
-            (last, _) => pieces.into_iter().chain(last).flatten().collect(),
+        let end = (start + WINDOW_BYTES).min(opened.object().size).max(start);
+        let Some(pieces) = opened.read_here(ByteRange { start, end }).map_err(errno::of)? else {
+            return Ok(None);
         };
+        let bytes = joined(pieces);
         *window = Some((start, bytes.clone()));
-        Ok(bytes)
+        Ok(Some(bytes))
+    }
+}
+
+/// What of a read lies in the object.
+fn range_of(opened: &OpenObject, offset: u64, size: u32) -> ByteRange {
+    let end = opened.object().size;
+    ByteRange { start: offset.min(end), end: offset.saturating_add(u64::from(size)).min(end) }
+}
+
+fn inside(window: &Bytes, start: u64, range: ByteRange) -> Answer<Vec<Bytes>> {
+    let index = |at: u64| usize::try_from(at.saturating_sub(start)).map_err(|_| Errno::OVERFLOW);
+    let inside = index(range.start)?..index(range.end)?;
+    if inside.end > window.len() {
+        return Err(Errno::IO);
+    }
+    Ok(vec![window.slice(inside)])
+}
+
+/// Without a copy, if it is one piece.
+pub fn joined(mut pieces: Vec<Bytes>) -> Bytes {
+    match (pieces.pop(), pieces.is_empty()) {
+        (Some(only), true) => only,
+        (last, _) => pieces.into_iter().chain(last).flatten().collect(),
     }
 }
 

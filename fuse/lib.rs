@@ -3,7 +3,7 @@
 //! It shows the same records as the other face, at the same time: whatever was acknowledged there is what the next
 //! system call sees here, and the reverse. It never knows HTTP, and keeps nothing that outlives a mount.
 //!
-//! Start with [`Mount`], then `filesystem.rs` for what requests mean, `inode.rs` and `notify.rs` for how the
+//! Start with [`Mount`], then `filesystem.rs` for what requests mean, `dispatch.rs` for where they run, `inode.rs` and `notify.rs` for how the
 //! kernel's caches stay right, `names.rs` for keys that are no names.
 
 mod adapter;
@@ -12,14 +12,17 @@ mod attributes;
 mod backing;
 mod caller;
 mod content_type;
+mod ctimes;
 mod debts;
 mod directory;
+mod dispatch;
 mod ended;
 mod errno;
 mod filesystem;
 mod handle;
 mod hidden;
 mod inode;
+mod kernel;
 mod listing;
 mod mount;
 mod mountpoint;
@@ -28,6 +31,9 @@ mod naming;
 mod notify;
 mod options;
 mod part;
+mod pool;
+mod remote;
+mod reply;
 mod staged;
 mod writing;
 mod xattr;

@@ -23,6 +23,13 @@ pub struct Listed<'a> {
     pub lasting: Duration,
 }
 
+impl Listed<'_> {
+    /// Whether the kernel counts it as a lookup.
+    pub fn is_entered(&self) -> bool {
+        !matches!(self.name, "." | "..")
+    }
+}
+
 impl FileSystem {
     /// A handle, and whether a listing that the kernel has cached still holds.
     pub fn open_directory(&self, ino: u64) -> Answer<(u64, bool)> {

@@ -12,14 +12,16 @@ use store::{Gate, Listener, Origin, Store};
 use tokio::runtime::Handle;
 
 use crate::Options;
-use crate::adapter::{Adapter, KernelCaches};
+use crate::adapter::Adapter;
 use crate::backing::Backings;
 use crate::debts::Debts;
 use crate::directory::Source;
+use crate::dispatch::Dispatch;
 use crate::ended::Ended;
 use crate::filesystem::FileSystem;
 use crate::hidden::Hidden;
 use crate::inode::Inodes;
+use crate::kernel::KernelCaches;
 use crate::mountpoint;
 use crate::notify::Notices;
 
@@ -62,8 +64,8 @@ impl Mount {
         let adapter = Adapter {
             fs: Arc::clone(&fs),
             ended: Arc::clone(&ended),
-            backings: Backings::default(),
-            runtime: Handle::current(),
+            backings: Arc::new(Backings::default()),
+            dispatch: Dispatch::start(Handle::current())?,
         };
         let session = Session::new(adapter, &path, &config)?;
         let kernel = Arc::new(KernelCaches(session.notifier()));

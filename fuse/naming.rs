@@ -55,6 +55,12 @@ impl FileSystem {
         Key::new(prefix).ok().filter(|_| prefix != self.inodes.prefix())
     }
 
+    /// Whether somebody makes a file in the directory `name`.
+    fn is_written_in(&self, parent: u64, name: &str) -> bool {
+        let table = self.inodes.lock();
+        table.child(parent, name).is_some_and(|ino| table.has_staged_in(ino))
+    }
+
     fn touch(&self, ino: u64) {
         self.inodes.lock().touch(ino, (self.options.clock)());
     }
@@ -88,11 +94,8 @@ impl FileSystem {
         self.check_writable()?;
         let name = names::sought(&name)?;
         let prefix = self.prefix_of(parent)?;
-        {
-            let table = self.inodes.lock();
-            if table.child(parent, name).is_some_and(|ino| table.has_staged_in(ino)) {
-                return Err(Errno::NOTEMPTY);
-            }
+        if self.is_written_in(parent, name) {
+            return Err(Errno::NOTEMPTY);
         }
         let mark = key(format!("{prefix}{name}/"))?;
         let removed = self.store().remove_directory(self.asker(false), mark, self.mark_of(&prefix)).await;
@@ -145,6 +148,9 @@ impl FileSystem {
         names::fits(&below, new, kind)?;
         let other = directory::find(&self.source, &below, new)?;
         check_kinds(found.as_ref(), other.as_ref(), flags)?;
+        if !flags.exchange && self.is_written_in(to.0, new) {
+            return Err(Errno::NOTEMPTY);
+        }
         let rename = Rename {
             from: key(format!("{above}{old}{slash}"))?,
             to: key(format!("{below}{new}{slash}"))?,
@@ -167,6 +173,9 @@ impl FileSystem {
         let now = (self.options.clock)();
         table.touch(from.0, now);
         table.touch(to.0, now);
+        let moved = version(&found).or_else(|| table.child(to.0, new));
+        drop(table);
+        moved.iter().for_each(|ino| self.restated(*ino));
         Ok(())
     }
 
@@ -190,6 +199,8 @@ impl FileSystem {
             _ => {}
         }
         table.rename(from, to, None);
+        table.touch(from.0, (self.options.clock)());
+        table.touch(to.0, (self.options.clock)());
         Ok(())
     }
 }

@@ -33,6 +33,10 @@ impl Part {
         self.len
     }
 
+    pub fn is_in_memory(&self) -> bool {
+        self.file.is_none()
+    }
+
     pub fn write(&mut self, ground: &Ground, bytes: &[u8], offset: u64) -> Answer<()> {
         let end = offset.checked_add(bytes.len() as u64).ok_or(Errno::FBIG)?;
         self.make_room(ground, end)?;
@@ -125,6 +129,11 @@ pub struct PartSource {
 impl PartSource {
     pub fn len(&self) -> u64 {
         self.end
+    }
+
+    /// The file that the bytes lie in, all of them and no others; none while they are few.
+    pub fn staging(&self) -> Option<&Staging> {
+        self.file.as_deref()
     }
 }
 

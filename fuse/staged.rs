@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use store::Held;
 use types::{ObjectHeaders, Timestamp};
 
 use crate::attr::{Attr, Kind, Metadata};
@@ -13,18 +14,21 @@ use crate::handle::FileHandle;
 use crate::part::{Ground, Part, PartSource};
 use crate::{Options, attr};
 
+/// What is copied at a time.
+const COPY_BYTES: u32 = 1 << 20;
+
 pub struct Staged {
     pub number: u64,
     /// The process that made it: others do not see a file before it is whole.
     pub creator: u32,
-    /// Held while it is being committed.
+    /// Held while it is being committed: nobody writes meanwhile.
     pub committing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
 pub struct State {
     pub headers: ObjectHeaders,
-    /// What was there when it was opened.
+    /// What was there when it was opened, or when it was committed last.
     base: Option<Base>,
     content: Content,
     pub modified: Timestamp,
@@ -48,6 +52,8 @@ pub struct State {
 struct Base {
     file: FileHandle,
     size: u64,
+    /// All of it was written here: it may be written once more.
+    ours: bool,
 }
 
 enum Content {
@@ -79,7 +85,7 @@ impl Staged {
         size: u64,
         modified: Timestamp,
     ) -> Self {
-        let base = Some(Base { file, size });
+        let base = Some(Base { file, size, ours: false });
         Self::new(number, creator, headers, modified, base, Content::Untouched, 0)
     }
 
@@ -112,6 +118,11 @@ impl Staged {
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// For whoever must not wait: `None` while it is being written to.
+    pub fn size_now(&self) -> Option<u64> {
+        self.state.try_lock().map(|state| state.size())
     }
 
     pub fn attr(&self, options: &Options) -> Attr {
@@ -149,6 +160,12 @@ impl State {
         self.base.as_ref().map_or(0, |base| base.size)
     }
 
+    /// Whether it was the last.
+    pub fn one_writer_less(&mut self) -> bool {
+        self.writers = self.writers.saturating_sub(1);
+        self.writers == 0
+    }
+
     /// There is something that nobody else sees yet.
     pub fn is_dirty(&self) -> bool {
         self.changes != self.committed_changes && !self.unlinked && self.failed.is_none()
@@ -181,22 +198,39 @@ impl State {
         if self.is_untouched() && base == 0 {
             self.content = Content::Own(Part::default());
         }
-        if self.is_untouched() {
-            // S3 has no writing inside an object, and copying it all for a few bytes would be a surprise.
-            if offset != base {
-                return Err(Errno::OPNOTSUPP);
-            }
+        if self.is_untouched() && offset == base {
             self.content = Content::Behind(Part::default());
+        }
+        let inside = offset < base || self.is_untouched();
+        if inside && !matches!(self.content, Content::Own(_)) {
+            self.own(ground)?;
         }
         match &mut self.content {
             Content::Own(part) => part.write(&replacing(ground, base), bytes, offset)?,
-            Content::Behind(part) => {
-                let behind = offset.checked_sub(base).ok_or(Errno::OPNOTSUPP)?;
-                part.write(ground, bytes, behind)?;
-            }
+            Content::Behind(part) => part.write(ground, bytes, offset - base)?,
             Content::Untouched => return Err(Errno::IO),
         }
         self.changed(now);
+        Ok(())
+    }
+
+    /// What was committed is copied, to be written inside. Only what was written here: S3 has no writing inside an
+    /// object, and copying it all for a few bytes would be a surprise.
+    fn own(&mut self, ground: &Ground) -> Answer<()> {
+        if !self.base.as_ref().is_some_and(|base| base.ours) {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let (ground, mut part) = (replacing(ground, self.base_size()), Part::default());
+        while part.len() < self.size() {
+            let pieces = self.read(&ground, part.len(), COPY_BYTES)?;
+            if pieces.iter().all(Bytes::is_empty) {
+                return Err(Errno::IO);
+            }
+            for piece in pieces {
+                part.write(&ground, &piece, part.len())?;
+            }
+        }
+        self.content = Content::Own(part);
         Ok(())
     }
 
@@ -210,6 +244,9 @@ impl State {
             return Ok(());
         }
         let base = self.base_size();
+        if size < base && !matches!(self.content, Content::Own(_)) {
+            self.own(ground)?;
+        }
         match &mut self.content {
             Content::Own(part) => part.set_len(&replacing(ground, base), size)?,
             Content::Behind(part) if size >= base => part.set_len(ground, size - base)?,
@@ -260,8 +297,21 @@ impl State {
         Ok(Some((job, self.changes)))
     }
 
-    pub fn committed(&mut self, changes: u64) {
+    /// It has become the version `held`. Its file is the version's now, and is not written to any more: what
+    /// comes behind it is a piece more.
+    pub fn committed(&mut self, changes: u64, held: &Held) {
         self.committed = true;
         self.committed_changes = changes;
+        let ours = match &self.content {
+            Content::Own(part) if part.is_in_memory() => return,
+            Content::Own(_) => true,
+            _ => self.base.as_ref().is_some_and(|base| base.ours),
+        };
+        // Emptied meanwhile: then it has a content of its own.
+        if changes == self.changes {
+            let (file, size) = (FileHandle::new(held.clone()), held.size());
+            self.base = Some(Base { file, size, ours });
+            self.content = Content::Untouched;
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::sync::Arc;
-use store::{Append, Appended, Asker, Held, MAX_PIECES, Object, Written};
+use store::{Append, Appended, Arrived, Asker, Held, MAX_PIECES, Object};
 use types::{ByteRange, Key, ObjectHeaders, Version};
 
 use crate::attr::{Attr, Kind, Wanted};
@@ -41,11 +41,20 @@ impl Access {
 }
 
 /// What an open made.
+#[derive(Clone, Copy)]
 pub enum Opened {
     /// A version: its pages never change.
     Version(u64),
     /// A file in the making: nothing of it may be cached.
     Staged(u64),
+}
+
+impl Opened {
+    pub fn handle(self) -> u64 {
+        match self {
+            Self::Version(handle) | Self::Staged(handle) => handle,
+        }
+    }
 }
 
 impl FileSystem {
@@ -154,7 +163,13 @@ impl FileSystem {
             None => self.staged_new(parent, name, mode, access, caller)?,
         };
         let handle = self.open_staged(&staged, access, caller);
-        self.inodes.lock().enter_staged(parent, name, &staged);
+        let mut table = self.inodes.lock();
+        table.enter_staged(parent, name, &staged);
+        if !staged.state().is_untouched() {
+            // A new name, for whoever makes it.
+            table.touch(parent, (self.options.clock)());
+        }
+        drop(table);
         Ok((staged.attr(&self.options), handle))
     }
 
@@ -197,12 +212,14 @@ impl FileSystem {
         headers
     }
 
+    /// On a thread that may wait: while the file is being committed, it does.
     pub fn write(&self, handle: u64, offset: u64, bytes: &[u8]) -> Answer<()> {
         let handle = self.handles.get(handle)?;
         let Handle::Staged(file) = &*handle else { return Err(Errno::BADF) };
         if !file.writes {
             return Err(Errno::BADF);
         }
+        let _whole = file.staged.committing.blocking_lock();
         let now = (self.options.clock)();
         let written = file.staged.state().write(&self.ground(), bytes, offset, file.appends, now);
         if written == Err(Errno::OPNOTSUPP) {
@@ -253,12 +270,7 @@ impl FileSystem {
         if !file.writes {
             return Ok(());
         }
-        let last = {
-            let mut state = file.staged.state();
-            state.writers = state.writers.saturating_sub(1);
-            state.writers == 0
-        };
-        if !last {
+        if !file.staged.state().one_writer_less() {
             return Ok(());
         }
         let committed = self.commit(&file.staged, true).await;
@@ -288,10 +300,10 @@ impl FileSystem {
             if first { Version(staged.number) } else { self.store().next_version().map_err(errno::of)? };
         let stored = self.put(job, key.clone(), headers, version, appends, wait).await;
         match stored {
-            Ok(_) => {
-                staged.state().committed(changes);
+            Ok(held) => {
+                staged.state().committed(changes, &held);
                 if first {
-                    self.became_version(staged, &key)?;
+                    self.became_version(staged, held);
                 }
                 Ok(())
             }
@@ -314,17 +326,12 @@ impl FileSystem {
         }
     }
 
-    fn became_version(&self, staged: &Arc<Staged>, key: &Key) -> Answer<()> {
-        let found = self.store().hold(self.source.bucket, key).map_err(errno::of)?;
+    fn became_version(&self, staged: &Arc<Staged>, held: Held) {
         let mut table = self.inodes.lock();
-        match found.filter(|(object, _)| object.version.0 == staged.number) {
-            Some((_, held)) => table.became_version(staged, held),
-            None => table.end_staged(staged),
-        }
+        table.became_version(staged, held);
         if let Some(parent) = table.get(staged.number).map(|node| node.parent) {
             table.touch(parent, (self.options.clock)());
         }
-        Ok(())
     }
 
     async fn put(
@@ -335,31 +342,51 @@ impl FileSystem {
         version: Version,
         appends: bool,
         wait: bool,
-    ) -> Answer<Written> {
+    ) -> Answer<Held> {
         let (store, bucket) = (self.store(), self.source.bucket);
         let asker = self.asker(wait);
         let stored = match job {
             Job::Whole(source) => {
                 let there = store.hold(bucket, &key).map_err(errno::of)?.map_or(0, |(object, _)| object.size);
-                let size = source.len();
-                let body = store.take_in(bucket, Some(size), there, source).await;
-                store.publish(asker, key, headers, body.map_err(errno::of)?, version).await
+                let body = self.bring_in(source, there).await?;
+                store.publish(asker, key, headers, body, version).await
             }
             Job::Behind(source, base) => {
                 let opened = store.open_held(base.held()).map_err(errno::of)?;
                 if opened.parts().len() < MAX_PIECES {
-                    let size = Some(source.len());
-                    let body = store.take_in(bucket, size, 0, source.clone()).await.map_err(errno::of)?;
+                    let body = self.bring_in(source.clone(), 0).await?;
                     let (key, headers) = (key.clone(), headers.clone());
                     let append = Append { asker, key, base: opened, to_current: appends, headers, version };
-                    if let Appended::Done(written) = store.append(append, body).await.map_err(errno::of)? {
-                        return Ok(written);
+                    if let Appended::Done(held) = store.append(append, body).await.map_err(errno::of)? {
+                        return Ok(held);
                     }
                 }
+                let base = self.base_of(&key, &base, appends)?;
                 return self.put_anew(asker, key, headers, version, &base, source).await;
             }
         };
         stored.map_err(errno::of)
+    }
+
+    /// The file itself becomes the blob, where its bytes may stay.
+    async fn bring_in(&self, source: PartSource, replaced_bytes: u64) -> Answer<Arrived> {
+        let (store, bucket) = (self.store(), self.source.bucket);
+        if let Some(staging) = source.staging()
+            && let Some(arrived) = store.adopt(bucket, staging, replaced_bytes).await.map_err(errno::of)?
+        {
+            return Ok(arrived);
+        }
+        let size = Some(source.len());
+        store.take_in(bucket, size, replaced_bytes, source).await.map_err(errno::of)
+    }
+
+    /// What bytes come behind: whatever is there by now, if all that was asked for is to append.
+    fn base_of(&self, key: &Key, base: &FileHandle, appends: bool) -> Answer<Held> {
+        let current = match appends {
+            true => self.store().hold(self.source.bucket, key).map_err(errno::of)?,
+            false => None,
+        };
+        Ok(current.map_or_else(|| base.held().clone(), |(_, held)| held))
     }
 
     /// An object of many pieces becomes one of one: its bytes are read and written once more.
@@ -369,13 +396,11 @@ impl FileSystem {
         key: Key,
         headers: ObjectHeaders,
         version: Version,
-        base: &FileHandle,
+        base: &Held,
         more: PartSource,
-    ) -> Answer<Written> {
+    ) -> Answer<Held> {
         let store = self.store();
-        let current = store.hold(asker.bucket, &key).map_err(errno::of)?;
-        let held = current.map_or_else(|| base.held().clone(), |(_, held)| held);
-        let opened = store.open_held(&held).map_err(errno::of)?;
+        let opened = store.open_held(base).map_err(errno::of)?;
         let (before, size) = (opened.object().size, more.len());
         let source = Chained { before: Some(opened.read(ByteRange::whole(before))), more };
         let body = store.take_in(asker.bucket, Some(before + size), before, source).await;

@@ -121,8 +121,8 @@ impl FileSystem {
     ) -> Answer<()> {
         self.check_writable()?;
         if let Some(staged) = self.inodes.staged(ino) {
-            let mut state = staged.state();
-            edit(&mut state.headers.user_metadata)?;
+            edit(&mut staged.state().headers.user_metadata)?;
+            self.restated(ino);
             return Ok(());
         }
         let path = self.inodes.path_of(ino).ok_or(Errno::NOENT)?;
@@ -136,7 +136,10 @@ impl FileSystem {
         edit(&mut pairs)?;
         let put = move |headers: &mut ObjectHeaders| headers.user_metadata = pairs;
         match self.store().restate(self.asker(false), key, object.version, put).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.restated(ino);
+                Ok(())
+            }
             Err(store::StoreError::TooLarge { .. }) => Err(Errno::NOSPC),
             Err(error) => Err(errno::of(error)),
         }

@@ -8,7 +8,7 @@ if command -v ccache >/dev/null 2>&1; then
 fi
 # The Python clients of the tests.
 export S3O_VENV="${S3O_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/s3-orchestrator/venv}"
-# Tools that are built here: cargo-deb, cargo-generate-rpm.
+# Tools that are built here: cargo-deb, cargo-generate-rpm, file system suites.
 export S3O_TOOLS="${S3O_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/s3-orchestrator/tools}"
 # What the tests of the packages install into.
 export S3O_CLEAN_ROOT="${S3O_CLEAN_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/s3-orchestrator/clean-root.tar}"

@@ -23,6 +23,12 @@ want rpm rpm
 want rpmlint rpmlint
 scripts/package-tools.sh
 scripts/clean-root.sh || echo "there is no clean root: packages will not be installed" >&2
+want setpriv util-linux
+
+# Suites that others wrote for file systems. Nothing happens where they are installed already.
+for suite in pjdfstest@0.2.2 fsx@0.3.2; do
+  cargo install --quiet --locked --root "$S3O_TOOLS" "$suite" || echo "$suite is not installed: its test is left out" >&2
+done
 
 requirements=tests/clients/requirements.txt
 [ -f "$requirements" ] || exit 0

@@ -1,11 +1,12 @@
 //! Bytes behind those of an object: a new version of its blobs and one more. No byte of the old ones moves.
 
 use meta::{Account, BlobPart, Content, Draft, Order, Txn};
+use std::sync::Arc;
 use types::{BlobId, Checksum, ETag, Key, ObjectHeaders, Version, WriteConditions};
 
 use crate::ingest::Ingested;
 use crate::md5::Md5;
-use crate::{Arrived, Asker, Object, OpenObject, Store, StoreError, Written};
+use crate::{Arrived, Asker, Held, Object, OpenObject, Store, StoreError};
 
 /// An object of more pieces is better written anew.
 pub const MAX_PIECES: usize = 500;
@@ -22,7 +23,8 @@ pub struct Append {
 }
 
 pub enum Appended {
-    Done(Written),
+    /// The version that it made.
+    Done(Held),
     /// Nothing changed.
     TooManyPieces,
 }
@@ -31,7 +33,7 @@ impl Store {
     pub async fn append(&self, append: Append, more: Arrived) -> Result<Appended, StoreError> {
         let Ingested { blob, md5, checksum, room, landed } = more.0;
         let blob_id = blob.id;
-        let (modified, waits) = (self.now(), append.asker.waits);
+        let (modified, waits, inner) = (self.now(), append.asker.waits, Arc::clone(&self.0));
         let work = move |txn: &mut Txn<'_>| {
             let Append { asker, key, base, to_current, headers, version } = append;
             let bucket = asker.bucket;
@@ -50,19 +52,20 @@ impl Store {
             parts.push(BlobPart { number, blob: blob.id, size: blob.size, checksum: Some(checksum) });
             txn.add_blob(blob);
             let id = BlobId(txn.next_id()?);
+            let pin = inner.pins.pin(id);
             txn.add_composite(id, bucket, parts);
             let draft = Draft { blob: id, inline: false, size, etag, modified, checksum: whole, headers };
             let record = txn.write_version(bucket, &key, draft, &WriteConditions::default(), version)?;
             txn.check_quota(Account::Bucket(bucket), &room)?;
-            // The pin goes back with the answer: see `copy`.
-            Ok((Written::of(&record), base))
+            // The old one's pin goes back with the answer: see `copy`.
+            Ok((Held::of(&record, pin), base))
         };
         let done = match waits {
             true => self.commit_landed(Order::Shared, blob_id, landed, work).await,
             false => self.commit_landed_alone(Order::Shared, blob_id, landed, work).await,
         };
         match done {
-            Ok((written, _pinned)) => Ok(Appended::Done(written)),
+            Ok((held, _pinned)) => Ok(Appended::Done(held)),
             Err(StoreError::InvalidPartOrder) => Ok(Appended::TooManyPieces),
             Err(error) => Err(error),
         }

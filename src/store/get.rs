@@ -91,7 +91,8 @@ enum Body {
     Stored(Arc<BlobRecord>),
 }
 
-/// An object as it was when it was opened, whatever happens to its key.
+/// An object as it was when it was opened, whatever happens to its key. Cheap to clone.
+#[derive(Clone)]
 pub struct OpenObject {
     store: Store,
     object: Object,
@@ -154,6 +155,21 @@ impl OpenObject {
             Body::Inline(_) => None,
             Body::Stored(record) => Some(record),
         }
+    }
+
+    /// As `read_now`, as long as the bytes lie here: `None` where a network is needed, or a second replica.
+    pub fn read_here(&self, range: ByteRange) -> Result<Option<Vec<Bytes>>, StoreError> {
+        let Reader { mut ready, cursor, .. } = self.read(range);
+        let mut pieces: Vec<Bytes> = ready.drain(..).collect();
+        let Some(mut cursor) = cursor else { return Ok(Some(pieces)) };
+        while !cursor.is_done() {
+            let more = cursor.step_local()?;
+            if more.is_empty() {
+                return Ok(None);
+            }
+            pieces.extend(more);
+        }
+        Ok(Some(pieces))
     }
 
     /// As `read`, for callers on threads of their own: the verified pieces of `range`, one behind

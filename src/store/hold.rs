@@ -18,6 +18,10 @@ pub struct Held {
 }
 
 impl Held {
+    pub(crate) fn of(object: &Object, pin: Pin) -> Self {
+        Self { record: object.encode().into_boxed_slice(), size: object.size, pin }
+    }
+
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -75,9 +79,8 @@ impl Store {
 
     fn held(&self, object: Object) -> (Object, Held) {
         let pin = self.0.pins.pin(object.blob);
-        let record = object.encode().into_boxed_slice();
-        let size = object.size;
-        (object, Held { record, size, pin })
+        let held = Held::of(&object, pin);
+        (object, held)
     }
 
     /// The first key below `prefix`, at `start`.

@@ -41,14 +41,14 @@ pub struct Ingested {
 
 /// All digests of one body but MD5: together they are about as much work as MD5 alone, and are done
 /// beside it.
-struct Sums {
+pub struct Sums {
     sha256: Option<sha2::Sha256>,
-    checksum: Hasher,
-    chunks: Vec<u32>,
+    pub checksum: Hasher,
+    pub chunks: Vec<u32>,
 }
 
 impl Sums {
-    fn new(promised: &Promised) -> Self {
+    pub fn new(promised: &Promised) -> Self {
         let algorithm = promised.checksum.map(|c| c.algorithm()).or(promised.algorithm);
         Self {
             sha256: promised.payload_sha256.map(|_| sha2::Sha256::new()),
@@ -58,7 +58,7 @@ impl Sums {
     }
 
     /// Every call but the last brings whole chunks.
-    fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(bytes);
         }
@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// Takes room in the bucket and on as many backends as there are to be copies.
-    fn choose(
+    pub(crate) fn choose(
         &self,
         bucket: BucketId,
         size: u64,
@@ -309,7 +309,7 @@ impl Store {
         Ok(())
     }
 
-    fn new_blob(&self, id: BlobId, bucket: BucketId, size: u64, sums: Vec<u32>) -> NewBlob {
+    pub(crate) fn new_blob(&self, id: BlobId, bucket: BucketId, size: u64, sums: Vec<u32>) -> NewBlob {
         NewBlob {
             id,
             bucket,
@@ -326,7 +326,7 @@ impl Store {
 }
 
 /// What the commit is to say of the replicas.
-fn complete(blob: &mut NewBlob, landed: &Landed, purpose: Purpose<'_>, copies: usize) {
+pub fn complete(blob: &mut NewBlob, landed: &Landed, purpose: Purpose<'_>, copies: usize) {
     if blob.is_inline() {
         blob.targets.push(Target::new(EMBEDDED, Place::Inline));
     }
@@ -341,7 +341,7 @@ fn complete(blob: &mut NewBlob, landed: &Landed, purpose: Purpose<'_>, copies: u
     }
 }
 
-fn publish(inner: &crate::Inner, id: BlobId, file: &backend::NewFile) -> Result<(), StoreError> {
+pub fn publish(inner: &crate::Inner, id: BlobId, file: &backend::NewFile) -> Result<(), StoreError> {
     let fenced_before = inner.is_fenced();
     let published = inner.local.publish(id, file);
     match published {

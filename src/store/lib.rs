@@ -54,6 +54,7 @@ mod room;
 mod scrub;
 mod settings;
 mod staged;
+mod summing;
 mod tree;
 mod upload;
 mod usage;

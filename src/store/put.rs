@@ -6,7 +6,7 @@ use types::{BlobId, BucketId, ETag, Key, ObjectHeaders, Version, WriteConditions
 use crate::ingest::Ingested;
 use crate::lanes::Landed;
 use crate::purpose::Purpose;
-use crate::{Asker, PutRequest, Source, Store, StoreError, Written};
+use crate::{Asker, Object, PutRequest, Source, Store, StoreError, Written};
 
 impl Store {
     /// Early, cheap check of what the commit will decide again: conditions, size, room.
@@ -36,7 +36,8 @@ impl Store {
         let purpose = Purpose { bucket, key: Some(&key), headers: &headers, part: None };
         let body = self.ingest(purpose, &promised, replaced_bytes, source).await?;
         let asker = Asker { bucket, origin: meta::Origin::default(), waits: true };
-        self.record(asker, key, headers, conditions, body, None).await
+        let record = self.record(asker, key, headers, conditions, body, None).await?;
+        Ok(Written::of(&record))
     }
 
     /// Makes a body that came in an object, under a number that was taken for it if there is one.
@@ -48,7 +49,7 @@ impl Store {
         conditions: WriteConditions,
         body: Ingested,
         version: Option<Version>,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Object, StoreError> {
         let Asker { bucket, origin, waits } = asker;
         let Ingested { blob, md5, checksum, room, landed } = body;
         let id = blob.id;
@@ -69,14 +70,14 @@ impl Store {
                 None => txn.write_object(bucket, &key, draft, &conditions)?,
             };
             txn.check_quota(Account::Bucket(bucket), &room)?;
-            Ok(Written::of(&record))
+            Ok(record)
         };
-        let written = match waits {
+        let record = match waits {
             true => self.commit_landed(Order::Shared, id, landed, work).await,
             false => self.commit_landed_alone(Order::Shared, id, landed, work).await,
         }?;
         self.0.verified.note(id);
-        Ok(written)
+        Ok(record)
     }
 
     /// A commit that records what intents announced: if it fails, the bytes go to cleanup.

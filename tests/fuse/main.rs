@@ -6,12 +6,17 @@
 
 mod coherence;
 mod commands;
+#[path = "../bench/fill.rs"]
+mod fill;
 mod life;
+mod many;
 mod names;
 mod naming;
 mod property;
 mod reading;
+mod remote;
 mod rig;
+mod suites;
 mod tools;
 mod watchdog;
 mod writing;

@@ -179,3 +179,25 @@ fn the_file_system_says_what_room_there_is() {
     rig.delete("a");
     assert!(room(&rig)[2] * block > 9_900_000);
 }
+
+/// What a process has read by system calls.
+fn read_by(process: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/io")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap();
+    line.parse().unwrap()
+}
+
+#[test]
+fn the_kernel_reads_large_local_files_by_itself() {
+    let rig = Rig::writable();
+    let body = vec![7; 8 << 20];
+    rig.put("by-s3", body.clone());
+    fs::write(rig.path("by-mount"), &body).unwrap();
+    for name in ["by-s3", "by-mount"] {
+        let before = read_by(rig.node.pid());
+        assert!(fs::read(rig.path(name)).unwrap() == body);
+        let read = read_by(rig.node.pid()) - before;
+        assert!(read < 1 << 20, "{name}: the node read {read} bytes");
+    }
+    rig.finish();
+}

@@ -68,14 +68,21 @@ impl Rig {
     }
 
     /// One mount for each of `mounts`, which are further lines of its table.
-    pub fn with(mounts: &[&str], mut config: NodeConfig) -> Self {
+    pub fn with(mounts: &[&str], config: NodeConfig) -> Self {
+        Self::prepared(mounts, config, |_| {})
+    }
+
+    /// `prepare` sees the node before it runs.
+    pub fn prepared(mounts: &[&str], mut config: NodeConfig, prepare: impl FnOnce(&Node)) -> Self {
         let points: Vec<MountPoint> = mounts.iter().map(|_| MountPoint::new()).collect();
         for (point, lines) in points.iter().zip(mounts) {
             let bucket = &config.buckets.first().unwrap().name;
             let path = point.path().display();
             config.more.push(format!("[[mounts]]\nbucket = \"{bucket}\"\npath = \"{path}\"\n{lines}\n"));
         }
-        let node = Node::start(config).unwrap();
+        let mut node = Node::prepare(config).unwrap();
+        prepare(&node);
+        node.run().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let mut rig = Self { watchdog: None, mounts: points, node, runtime: runtime.unwrap() };
         rig.watch();

@@ -283,3 +283,109 @@ fn an_exclusive_name_is_taken_also_before_it_is_committed() {
     assert_eq!(File::create_new(rig.path("lock")).unwrap_err().kind(), ErrorKind::AlreadyExists);
     rig.finish();
 }
+
+/// What a process has written by system calls, the node's answers to the kernel included.
+fn written_by(process: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/io")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap();
+    line.parse().unwrap()
+}
+
+/// As `written_by`, when what a start writes has been written.
+fn settled(process: i32) -> u64 {
+    let mut written = written_by(process);
+    for _ in 0..100 {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let before = std::mem::replace(&mut written, written_by(process));
+        if before == written {
+            break;
+        }
+    }
+    written
+}
+
+#[test]
+fn a_large_file_is_written_once() {
+    let rig = Rig::writable();
+    let body: Vec<u8> = (0..32 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let before = settled(rig.node.pid());
+    fs::write(rig.path("large"), &body).unwrap();
+    let written = written_by(rig.node.pid()) - before;
+    assert!(written < body.len() as u64 * 5 / 4, "{written} bytes for {}", body.len());
+    assert!(rig.get("large").unwrap() == body);
+    assert!(fs::read(rig.path("large")).unwrap() == body);
+    // As if it had come over S3: the same ETag, and one blob that the kernel may read by itself.
+    let etag = rig.put("same", body).etag();
+    assert_eq!(rig.head("large").etag(), etag);
+    rig.finish();
+}
+
+#[test]
+fn a_file_that_was_committed_by_fsync_is_written_on_and_anew() {
+    let rig = Rig::writable();
+    let mut wanted: Vec<u8> = (0..700_000).map(|at| (at % 241) as u8).collect();
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(rig.path("f")).unwrap();
+    file.write_all_at(&wanted, 0).unwrap();
+    file.sync_all().unwrap();
+    let committed = wanted.clone();
+    assert!(rig.get("f").unwrap() == committed);
+    // Behind it, inside, before its end, beyond its end; what was committed stays as it is until the next commit.
+    let mut write = |bytes: &[u8], offset: usize| {
+        file.write_all_at(bytes, offset as u64).unwrap();
+        wanted.resize(wanted.len().max(offset + bytes.len()), 0);
+        wanted[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let mut found = vec![0; wanted.len()];
+        file.read_exact_at(&mut found, 0).unwrap();
+        assert!(found == wanted, "at {offset}");
+        wanted.clone()
+    };
+    write(&[1; 300_000], 700_000);
+    assert!(rig.get("f").unwrap() == committed);
+    let behind = write(&[2; 5], 1_000_000);
+    file.sync_all().unwrap();
+    assert!(rig.get("f").unwrap() == behind);
+    write(&[3; 100_000], 650_000);
+    assert!(rig.get("f").unwrap() == behind);
+    let inside = write(&[4; 10], 1_200_000);
+    file.sync_all().unwrap();
+    assert!(rig.get("f").unwrap() == inside);
+    file.set_len(400_000).unwrap();
+    assert!(rig.get("f").unwrap() == inside);
+    drop(file);
+    assert!(rig.get("f").unwrap() == inside[..400_000]);
+    assert!(fs::read(rig.path("f")).unwrap() == inside[..400_000]);
+    rig.finish();
+}
+
+#[test]
+fn a_log_that_is_synced_line_by_line_has_each_line_once() {
+    let rig = Rig::writable();
+    rig.put("log", vec![b'.'; 100_000]);
+    for size in [20, 30_000] {
+        let mut wanted = rig.get("log").unwrap().to_vec();
+        let mut log = OpenOptions::new().append(true).open(rig.path("log")).unwrap();
+        for line in 0..5 {
+            let line = vec![b'0' + line; size];
+            log.write_all(&line).unwrap();
+            log.sync_all().unwrap();
+            wanted.extend(line);
+            assert!(rig.get("log").unwrap() == wanted);
+        }
+        drop(log);
+        assert!(rig.get("log").unwrap() == wanted);
+    }
+    rig.finish();
+}
+
+#[test]
+fn a_directory_in_which_somebody_writes_is_not_empty() {
+    let rig = Rig::writable();
+    rig.run("mkdir d e");
+    let mut file = File::create(rig.path("d/new")).unwrap();
+    file.write_all(b"x").unwrap();
+    assert_eq!(errno(fs::rename(rig.path("e"), rig.path("d"))), Some(libc::ENOTEMPTY));
+    assert_eq!(errno(fs::remove_dir(rig.path("d"))), Some(libc::ENOTEMPTY));
+    drop(file);
+    assert_eq!(rig.keys(), ["d/", "d/new", "e/"]);
+    rig.finish();
+}

@@ -61,6 +61,11 @@ impl Local {
         self.tree.create(&self.tree.location(id))
     }
 
+    /// As `create`, where nobody has noted yet that there will be such a blob: a crash must leave nothing.
+    pub fn stage(&self, id: BlobId) -> io::Result<NewFile> {
+        self.tree.create_unnamed(&self.tree.location(id))
+    }
+
     /// Makes the file's bytes and its name durable. Before this returns, an intent must be too.
     pub fn publish(&self, id: BlobId, new: &NewFile) -> io::Result<()> {
         self.tree.publish(&self.tree.location(id), new)

@@ -28,11 +28,32 @@ impl NewFile {
         self.file.write_all_at(bytes, offset)?;
         let end = offset + bytes.len() as u64;
         let begun = self.begun.load(Ordering::Relaxed);
-        if end - begun >= WRITE_BEHIND_BYTES {
+        // What is written out of order is left to the sync.
+        if end.saturating_sub(begun) >= WRITE_BEHIND_BYTES {
             self.begun.store(end, Ordering::Relaxed);
             begin_writing(&self.file, begun, end - begun);
         }
         Ok(())
+    }
+
+    /// Fewer only at the end of the file.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset + done as u64)? {
+                0 => break,
+                got => done += got,
+            }
+        }
+        Ok(done)
+    }
+
+    pub fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
+    pub fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
     }
 
     /// Says on the file itself what it is, where the file system has room for that.

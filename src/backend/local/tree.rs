@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use types::BlobId;
 
+const NEW_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Directories of blobs: enough that none grows beyond what ext4 searches quickly.
 const SHARDS: u64 = 256;
 /// No location leads out of the tree, through whatever somebody has put there.
@@ -92,17 +93,22 @@ impl Tree {
     }
 
     pub fn create(&self, location: &Location) -> io::Result<NewFile> {
-        self.check_fence()?;
-        let mode = Mode::RUSR | Mode::WUSR;
         if self.unnamed {
-            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-            let file = self.open_beneath(folder(location.as_str()), flags, mode)?;
-            return Ok(NewFile::new(file, None));
+            return self.create_unnamed(location);
         }
+        self.check_fence()?;
         let temporary = temporary(location);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = self.open_beneath(&temporary, flags, mode)?;
+        let file = self.open_beneath(&temporary, flags, NEW_MODE)?;
         Ok(NewFile::new(file, Some(temporary)))
+    }
+
+    /// Only where the file system has files without a name: a crash leaves nothing of it.
+    pub fn create_unnamed(&self, location: &Location) -> io::Result<NewFile> {
+        self.check_fence()?;
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = self.open_beneath(folder(location.as_str()), flags, NEW_MODE)?;
+        Ok(NewFile::new(file, None))
     }
 
     /// Makes the file's bytes and its name durable. Before this is called, an intent must be too.

@@ -1,0 +1,356 @@
+//! From a request to its answer: off the event loops, in bounded time, whatever happens on the way.
+//!
+//! Each reply lies in a slot, and whoever comes first gives it: the work, or the watch over deadlines. So a disk, a
+//! backend or a commit that hangs costs its caller an errno and nobody else anything. A reply that is dropped, as by
+//! a panic, is answered EIO.
+
+use parking_lot::Mutex;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+use crate::errno::{Answer, Errno};
+use crate::pool::Pool;
+
+/// What reads records or bytes. It never waits for a commit, so commits may wait for it.
+const MAX_READERS: usize = 32;
+/// What waits for commits, and what is written.
+const MAX_WRITERS: usize = 64;
+/// The longest that a process waits for a read; nobody can interrupt it meanwhile.
+pub const READ_PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// A reply that can be a refusal as well.
+pub trait Refuse: Send + 'static {
+    fn refuse(self, error: Errno);
+}
+
+/// What a read comes to.
+pub enum Step<T> {
+    Done(T),
+    /// It waits for a network: no thread waits with it.
+    Later(Pin<Box<dyn Future<Output = Answer<T>> + Send>>),
+}
+
+pub struct Dispatch {
+    readers: Pool,
+    writers: Pool,
+    runtime: Handle,
+    pending: Arc<Mutex<Vec<Pending>>>,
+    read_patience: Duration,
+}
+
+/// A request that may come to be late.
+struct Pending {
+    until: Instant,
+    reply: Weak<dyn Expire>,
+}
+
+trait Expire: Send + Sync {
+    fn is_answered(&self) -> bool;
+    fn expire(&self);
+}
+
+pub struct Slot<R>(Mutex<Option<R>>);
+
+impl<R: Refuse> Expire for Slot<R> {
+    fn is_answered(&self) -> bool {
+        self.0.lock().is_none()
+    }
+
+    fn expire(&self) {
+        if let Some(reply) = self.take() {
+            tracing::error!("a file system request is answered ETIMEDOUT");
+            reply.refuse(Errno::TIMEDOUT);
+        }
+    }
+}
+
+impl<R: Refuse> Slot<R> {
+    fn take(&self) -> Option<R> {
+        self.0.lock().take()
+    }
+
+    /// Lets `fill` put something into the reply; `None` if it was given already.
+    pub fn with<T>(&self, fill: impl FnOnce(&mut R) -> T) -> Option<T> {
+        self.0.lock().as_mut().map(fill)
+    }
+
+    /// `late` undoes what the kernel never heard of.
+    fn answer<T>(&self, answer: Answer<T>, send: impl FnOnce(R, T), late: impl FnOnce(T)) {
+        match (self.take(), answer) {
+            (Some(reply), Ok(found)) => send(reply, found),
+            (Some(reply), Err(error)) => reply.refuse(error),
+            (None, Ok(found)) => late(found),
+            (None, Err(_)) => {}
+        }
+    }
+}
+
+impl Dispatch {
+    pub fn start(runtime: Handle) -> std::io::Result<Self> {
+        Self::with_patience(runtime, READ_PATIENCE)
+    }
+
+    fn with_patience(runtime: Handle, read_patience: Duration) -> std::io::Result<Self> {
+        let pending = Arc::new(Mutex::new(Vec::new()));
+        let watched = Arc::downgrade(&pending);
+        std::thread::Builder::new().name("mount-deadlines".to_owned()).spawn(move || watch(&watched))?;
+        let (readers, writers) =
+            (Pool::new("mount-read", MAX_READERS), Pool::new("mount-write", MAX_WRITERS));
+        Ok(Self { readers, writers, runtime, pending, read_patience })
+    }
+
+    fn slot<R: Refuse>(&self, reply: R, patience: Duration) -> Arc<Slot<R>> {
+        let slot = Arc::new(Slot(Mutex::new(Some(reply))));
+        let weak = Arc::downgrade(&slot);
+        self.pending.lock().push(Pending { until: Instant::now() + patience, reply: weak });
+        slot
+    }
+
+    /// For what reads records: it may wait for the disk. `late` undoes what the kernel never heard of.
+    pub fn read<R: Refuse, T: 'static>(
+        &self,
+        reply: R,
+        work: impl FnOnce() -> Answer<T> + Send + 'static,
+        send: impl FnOnce(R, T) + Send + 'static,
+        late: impl FnOnce(T) + Send + 'static,
+    ) {
+        let slot = self.slot(reply, self.read_patience);
+        self.readers.run(move || slot.answer(work(), send, late));
+    }
+
+    /// As `read`, where the work fills the reply.
+    pub fn fill<R: Refuse>(
+        &self,
+        reply: R,
+        work: impl FnOnce(&Slot<R>) -> Answer<()> + Send + 'static,
+        send: impl FnOnce(R) + Send + 'static,
+    ) {
+        let slot = self.slot(reply, self.read_patience);
+        self.readers.run(move || {
+            let answer = work(&slot);
+            slot.answer(answer, |reply, ()| send(reply), drop);
+        });
+    }
+
+    /// For what reads bytes, perhaps over a network.
+    pub fn fetch<R: Refuse, T: Send + 'static>(
+        &self,
+        reply: R,
+        work: impl FnOnce() -> Answer<Step<T>> + Send + 'static,
+        send: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        let patience = self.read_patience;
+        let (slot, runtime) = (self.slot(reply, patience), self.runtime.clone());
+        self.readers.run(move || match work() {
+            Ok(Step::Done(found)) => slot.answer(Ok(found), send, drop),
+            Ok(Step::Later(fetching)) => {
+                runtime.spawn(async move {
+                    // Nothing goes on behind it.
+                    let found = tokio::time::timeout(patience, fetching).await;
+                    slot.answer(found.unwrap_or(Err(Errno::TIMEDOUT)), send, drop);
+                });
+            }
+            Err(error) => slot.answer(Err(error), send, drop),
+        });
+    }
+
+    /// For what is written: it may wait for a commit of the same file.
+    pub fn write<R: Refuse, T: 'static>(
+        &self,
+        reply: R,
+        patience: Duration,
+        work: impl FnOnce() -> Answer<T> + Send + 'static,
+        send: impl FnOnce(R, T) + Send + 'static,
+        late: impl FnOnce(T) + Send + 'static,
+    ) {
+        let slot = self.slot(reply, patience);
+        self.writers.run(move || slot.answer(work(), send, late));
+    }
+
+    /// For what is a commit: it goes on also when nobody waits for it any more.
+    pub fn commit<R: Refuse, T: 'static>(
+        &self,
+        reply: R,
+        patience: Duration,
+        work: impl Future<Output = Answer<T>> + Send + 'static,
+        send: impl FnOnce(R, T) + Send + 'static,
+        late: impl FnOnce(T) + Send + 'static,
+    ) {
+        let runtime = self.runtime.clone();
+        self.write(reply, patience, move || runtime.block_on(work), send, late);
+    }
+}
+
+/// Until nobody dispatches any more.
+fn watch(watched: &Weak<Mutex<Vec<Pending>>>) {
+    while let Some(pending) = watched.upgrade() {
+        let late = expired(&mut pending.lock(), Instant::now());
+        drop(pending);
+        late.iter().for_each(|reply| reply.expire());
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Takes out what was answered, and what is too late.
+fn expired(pending: &mut Vec<Pending>, now: Instant) -> Vec<Arc<dyn Expire>> {
+    let mut late = Vec::new();
+    pending.retain(|request| match request.reply.upgrade() {
+        Some(reply) if reply.is_answered() => false,
+        Some(reply) if request.until <= now => {
+            late.push(reply);
+            false
+        }
+        found => found.is_some(),
+    });
+    late
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    /// As fuser's replies do, it says EIO when nobody says anything.
+    struct Reply(Option<Sender<Answer<u32>>>);
+
+    impl Refuse for Reply {
+        fn refuse(mut self, error: Errno) {
+            self.0.take().unwrap().send(Err(error)).unwrap();
+        }
+    }
+
+    impl Drop for Reply {
+        fn drop(&mut self) {
+            if let Some(sender) = self.0.take() {
+                sender.send(Err(Errno::IO)).unwrap();
+            }
+        }
+    }
+
+    fn send(mut reply: Reply, found: u32) {
+        reply.0.take().unwrap().send(Ok(found)).unwrap();
+    }
+
+    fn reply() -> (Reply, Receiver<Answer<u32>>) {
+        let (sender, receiver) = channel();
+        (Reply(Some(sender)), receiver)
+    }
+
+    fn answer(receiver: &Receiver<Answer<u32>>) -> Answer<u32> {
+        receiver.recv_timeout(Duration::from_secs(10)).unwrap()
+    }
+
+    const PATIENCE: Duration = Duration::from_millis(300);
+
+    fn with_dispatch(act: impl FnOnce(&Dispatch)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        act(&Dispatch::with_patience(runtime.handle().clone(), PATIENCE).unwrap());
+        runtime.shutdown_background();
+    }
+
+    #[test]
+    fn answers_and_errors_come_as_they_are() {
+        with_dispatch(|dispatch| {
+            let (good, good_answer) = reply();
+            dispatch.read(good, || Ok(1), send, drop);
+            let (bad, bad_answer) = reply();
+            dispatch.write(bad, PATIENCE, || Err(Errno::NOSPC), send, drop);
+            let (later, later_answer) = reply();
+            dispatch.fetch(later, || Ok(Step::Later(Box::pin(async { Ok(2) }))), send);
+            let (committed, commit_answer) = reply();
+            dispatch.commit(committed, PATIENCE, async { Ok(3) }, send, drop);
+            assert_eq!(answer(&good_answer), Ok(1));
+            assert_eq!(answer(&bad_answer), Err(Errno::NOSPC));
+            assert_eq!(answer(&later_answer), Ok(2));
+            assert_eq!(answer(&commit_answer), Ok(3));
+        });
+    }
+
+    #[test]
+    fn a_panic_is_answered_and_the_next_request_too() {
+        with_dispatch(|dispatch| {
+            for _ in 0..2 * MAX_READERS {
+                let (bad, receiver) = reply();
+                dispatch.read(bad, || panic!("on purpose"), send, drop);
+                assert_eq!(answer(&receiver), Err(Errno::IO));
+            }
+            let (later, receiver) = reply();
+            let panics = || Ok(Step::Later(Box::pin(async { panic!("on purpose") })));
+            dispatch.fetch(later, panics, send);
+            assert_eq!(answer(&receiver), Err(Errno::IO));
+            let (good, receiver) = reply();
+            dispatch.read(good, || Ok(1), send, drop);
+            assert_eq!(answer(&receiver), Ok(1));
+        });
+    }
+
+    #[test]
+    fn what_hangs_is_answered_in_time_and_undone_when_it_comes_back() {
+        with_dispatch(|dispatch| {
+            let (gate, opened) = channel::<()>();
+            let (undo, undone) = channel();
+            let (hangs, receiver) = reply();
+            let work = move || {
+                let _ = opened.recv();
+                Ok(7)
+            };
+            dispatch.read(hangs, work, send, move |found| undo.send(found).unwrap());
+            let (other, other_answer) = reply();
+            dispatch.read(other, || Ok(1), send, drop);
+            assert_eq!(answer(&other_answer), Ok(1));
+            assert_eq!(answer(&receiver), Err(Errno::TIMEDOUT));
+            drop(gate);
+            assert_eq!(undone.recv_timeout(Duration::from_secs(10)).unwrap(), 7);
+        });
+    }
+
+    #[test]
+    fn also_when_all_threads_hang() {
+        with_dispatch(|dispatch| {
+            let (gate, opened) = channel::<()>();
+            let opened = Arc::new(Mutex::new(opened));
+            let waiting: Vec<_> = (0..MAX_READERS + 5)
+                .map(|_| {
+                    let ((hangs, receiver), opened) = (reply(), Arc::clone(&opened));
+                    dispatch.read(
+                        hangs,
+                        move || {
+                            let _ = opened.lock().recv();
+                            Ok(0)
+                        },
+                        send,
+                        drop,
+                    );
+                    receiver
+                })
+                .collect();
+            assert!(waiting.iter().all(|receiver| answer(receiver) == Err(Errno::TIMEDOUT)));
+            let (remote, receiver) = reply();
+            dispatch.commit(remote, PATIENCE, async { Ok(3) }, send, drop);
+            assert_eq!(answer(&receiver), Ok(3));
+            drop(gate);
+        });
+    }
+
+    #[test]
+    fn a_network_that_never_answers_keeps_no_thread() {
+        with_dispatch(|dispatch| {
+            let stalled: Vec<_> = (0..4 * MAX_READERS)
+                .map(|_| {
+                    let (stalls, receiver) = reply();
+                    let never = || Ok(Step::Later(Box::pin(std::future::pending())));
+                    dispatch.fetch(stalls, never, send);
+                    receiver
+                })
+                .collect();
+            let (good, receiver) = reply();
+            dispatch.read(good, || Ok(1), send, drop);
+            assert_eq!(answer(&receiver), Ok(1));
+            assert!(stalled.iter().all(|receiver| answer(receiver) == Err(Errno::TIMEDOUT)));
+        });
+    }
+}

@@ -1,0 +1,217 @@
+//! The digests of a file in the making, computed beside its writes as far as it comes in order.
+
+use backend::NewFile;
+use meta::CHUNK_BYTES;
+use parking_lot::{Condvar, Mutex};
+use std::io;
+
+use crate::Promised;
+use crate::ingest::Sums;
+use crate::md5::Md5;
+
+/// What is read and hashed at a time: a whole number of chunks, and still in a core's cache.
+const STEP_BYTES: u64 = 4 * CHUNK_BYTES;
+
+/// Of a file's bytes up to `until`.
+pub struct Digests {
+    pub md5: Md5,
+    pub sums: Sums,
+    until: u64,
+}
+
+/// What was written before is hashed while more is written. The file is read for it, out of the page cache: so
+/// nothing waits in memory, however far the hashing falls behind.
+pub struct Summing(Mutex<State>, Condvar);
+
+struct State {
+    /// At rest; none while a step is being hashed.
+    digests: Option<Digests>,
+    /// How far the file was written without a gap.
+    written: u64,
+    /// Something before that was written again: all is hashed at the end.
+    spoiled: bool,
+    /// Somebody hashes, or is about to.
+    followed: bool,
+    /// The end has come.
+    wanted: bool,
+}
+
+impl Digests {
+    fn new() -> Self {
+        Self { md5: Md5::new(), sums: Sums::new(&Promised::default()), until: 0 }
+    }
+
+    /// Every call but the last ends at a chunk's end.
+    fn hash(&mut self, file: &NewFile, until: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
+        while self.until < until {
+            let step = (until - self.until).min(STEP_BYTES);
+            buffer.resize(usize::try_from(step).unwrap_or_default(), 0);
+            if file.read_at(buffer, self.until)? != buffer.len() {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+            self.md5.update(buffer);
+            self.sums.update(buffer);
+            self.until += step;
+        }
+        Ok(())
+    }
+}
+
+impl Summing {
+    pub fn new() -> Self {
+        let digests = Some(Digests::new());
+        let state = State { digests, written: 0, spoiled: false, followed: false, wanted: false };
+        Self(Mutex::new(state), Condvar::new())
+    }
+
+    /// Before bytes from `offset` on change.
+    pub fn changes(&self, offset: u64) {
+        let mut state = self.0.lock();
+        state.spoiled |= offset < state.written;
+    }
+
+    /// The bytes from `offset` to `end` were written. Whether somebody is to follow now.
+    pub fn wrote(&self, offset: u64, end: u64) -> bool {
+        let mut state = self.0.lock();
+        if offset <= state.written {
+            state.written = state.written.max(end);
+        }
+        let follow = !state.followed && state.pending() >= STEP_BYTES;
+        state.followed |= follow;
+        follow
+    }
+
+    /// Hashes what was written, and returns when it has caught up.
+    pub fn follow(&self, file: &NewFile) {
+        let mut buffer = Vec::new();
+        while let Some((mut digests, until)) = self.begin_step() {
+            let hashed = digests.hash(file, until, &mut buffer);
+            let mut state = self.0.lock();
+            // What could not be read is read again at the end, and then the error is heard.
+            state.spoiled |= hashed.is_err();
+            state.digests = Some(digests);
+            self.1.notify_all();
+        }
+    }
+
+    fn begin_step(&self) -> Option<(Digests, u64)> {
+        let mut state = self.0.lock();
+        let step = state.pending().min(STEP_BYTES);
+        if step == 0 {
+            state.followed = false;
+            return None;
+        }
+        let digests = state.digests.take()?;
+        let until = digests.until + step;
+        Some((digests, until))
+    }
+
+    /// Of all `size` bytes of a file that nobody writes to any more. Blocks.
+    pub fn finish(&self, file: &NewFile, size: u64) -> io::Result<Digests> {
+        let digests = {
+            let mut state = self.0.lock();
+            state.wanted = true;
+            while state.digests.is_none() {
+                self.1.wait(&mut state);
+            }
+            let found = state.digests.replace(Digests::new());
+            let spoiled = std::mem::replace(&mut state.spoiled, true);
+            found.filter(|digests| !spoiled && digests.until <= size)
+        };
+        let mut digests = digests.unwrap_or_else(Digests::new);
+        digests.hash(file, size, &mut Vec::new())?;
+        Ok(digests)
+    }
+}
+
+impl State {
+    /// Whole chunks that can be hashed now, in bytes.
+    fn pending(&self) -> u64 {
+        match &self.digests {
+            Some(digests) if !self.spoiled && !self.wanted => {
+                (self.written / CHUNK_BYTES * CHUNK_BYTES).saturating_sub(digests.until)
+            }
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use backend::{Local, SyncRule};
+    use types::BlobId;
+
+    const BYTES: usize = 3 * STEP_BYTES as usize + 12_345;
+
+    struct File {
+        file: NewFile,
+        summing: Summing,
+        followed: bool,
+        _dir: tempfile::TempDir,
+    }
+
+    impl File {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let sync = SyncRule { file: false, directory: false };
+            let file = Local::open(&dir.path().join("blobs"), sync).unwrap().stage(BlobId(7)).unwrap();
+            Self { file, summing: Summing::new(), followed: false, _dir: dir }
+        }
+
+        fn write(&mut self, bytes: &[u8], offset: usize) {
+            let (from, to) = (offset as u64, (offset + bytes.len()) as u64);
+            self.summing.changes(from);
+            self.file.write_at(bytes, from).unwrap();
+            if self.summing.wrote(from, to) {
+                self.summing.follow(&self.file);
+                self.followed = true;
+            }
+        }
+
+        fn check(self, wanted: &[u8]) {
+            let found = self.summing.finish(&self.file, wanted.len() as u64).unwrap();
+            let mut sums = Sums::new(&Promised::default());
+            sums.update(wanted);
+            let mut md5 = Md5::new();
+            md5.update(wanted);
+            assert!(found.md5.finish() == md5.finish() && found.sums.chunks == sums.chunks);
+            assert_eq!(found.sums.checksum.finish(), sums.checksum.finish());
+        }
+    }
+
+    fn bytes() -> Vec<u8> {
+        (0..BYTES).map(|at| (at * 7 % 251) as u8).collect()
+    }
+
+    #[test]
+    fn what_is_written_in_order_is_hashed_meanwhile() {
+        let (mut file, wanted) = (File::new(), bytes());
+        for (number, piece) in wanted.chunks(100_000).enumerate() {
+            file.write(piece, number * 100_000);
+        }
+        assert!(file.followed);
+        let state = file.summing.0.lock();
+        assert!(!state.spoiled && state.digests.as_ref().unwrap().until >= 2 * STEP_BYTES);
+        drop(state);
+        file.check(&wanted);
+    }
+
+    #[test]
+    fn gaps_and_second_thoughts_are_hashed_at_the_end() {
+        let (mut file, mut wanted) = (File::new(), bytes());
+        file.write(&wanted[..1_000_000], 0);
+        file.write(&wanted[1_200_000..], 1_200_000);
+        file.write(&wanted[1_000_000..1_200_000], 1_000_000);
+        file.check(&wanted);
+        let mut file = File::new();
+        file.write(&wanted, 0);
+        file.write(&[9; 10], 500);
+        wanted[500..510].fill(9);
+        file.summing.changes(700_000);
+        file.file.set_len(700_000).unwrap();
+        wanted.truncate(700_000);
+        file.check(&wanted);
+    }
+}
