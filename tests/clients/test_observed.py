@@ -207,6 +207,9 @@ METRICS = [
     ("process_max_fds", {}, POSITIVE),
     ("process_cpu_seconds_total", {}, PRESENT),
     ("s3o_build", {"system": "linux"}, 1),
+    ("s3o_scrub_verified_copies_total", {}, PRESENT),
+    ("s3o_scrub_verified_bytes_total", {}, PRESENT),
+    ("s3o_scrub_mismatches_total", {}, PRESENT),
 ]
 #: There only once something of the kind has happened.
 RARE = {"s3o_webhook_dropped"}

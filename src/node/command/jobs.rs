@@ -19,8 +19,8 @@ pub struct JobsArgs {
     #[command(flatten)]
     ask: Ask,
     /// Show it again and again until nothing is running: on a terminal in place, elsewhere whenever
-    /// something has changed.
-    #[arg(long, visible_alias = "watch")]
+    /// something has changed. `--watch` is the same.
+    #[arg(long, alias = "watch")]
     follow: bool,
 }
 
