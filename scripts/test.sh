@@ -45,12 +45,12 @@ count_cargo "$log/cargo"
 
 if compgen -G 'tests/clients/test_*.py' >/dev/null; then
   S3O_BINARY="$CARGO_TARGET_DIR/release/s3-orchestrator" \
-    "$S3O_VENV/bin/python" -m pytest tests/clients -q -rs -p no:cacheprovider 2>&1 | tee "$log/pytest" || note_failure clients
+    "$S3O_VENV/bin/python" -m pytest tests/clients -q -rs -p no:cacheprovider --basetemp="$log/c" 2>&1 | tee "$log/pytest" || note_failure clients
   count_pytest "$log/pytest"
 fi
 
 S3O_BINARY="$CARGO_TARGET_DIR/release/s3-orchestrator" \
-  "$S3O_VENV/bin/python" -m pytest tests/packages -q -rs -p no:cacheprovider 2>&1 | tee "$log/packages" || note_failure packages
+  "$S3O_VENV/bin/python" -m pytest tests/packages -q -rs -p no:cacheprovider --basetemp="$log/p" 2>&1 | tee "$log/packages" || note_failure packages
 count_pytest "$log/packages"
 
 if [ -x scripts/fuzz.sh ]; then

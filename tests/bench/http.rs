@@ -70,12 +70,25 @@ pub fn answer(bytes: &[u8]) -> Result<Option<Answer>> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(bytes.get(..end).unwrap_or_default())?;
     let status = text.get(9..12).context("a status line")?.parse()?;
-    let length = text.split("\r\n").find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim())
-    });
-    let body = length.with_context(|| format!("no length in {text}"))?.parse()?;
-    Ok(Some(Answer { status, head: end + 4, body }))
+    let value_of = |wanted: &str| {
+        text.split("\r\n").find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case(wanted).then(|| value.trim())
+        })
+    };
+    let head = end + 4;
+    if value_of("transfer-encoding") == Some("chunked") {
+        let body = last_chunk(bytes.get(head..).unwrap_or_default());
+        return Ok(body.map(|body| Answer { status, head, body }));
+    }
+    let body = value_of("content-length").with_context(|| format!("no length in {text}"))?.parse()?;
+    Ok(Some(Answer { status, head, body }))
+}
+
+/// Where a body in chunks ends, if it is all there: such answers are short.
+fn last_chunk(body: &[u8]) -> Option<usize> {
+    const LAST: &[u8] = b"\r\n0\r\n\r\n";
+    body.windows(LAST.len()).position(|bytes| bytes == LAST).map(|at| at + LAST.len())
 }
 
 /// A blocking connection, one request at a time.

@@ -169,7 +169,8 @@ fn complete(
     let (mut whole, mut reading) = (vec![], vec![]);
     for (number, id) in uploads.iter().enumerate() {
         let path = format!("{BUCKET}/{}", upload_key(number));
-        let query = |id: UploadId| format!("uploadId={id}");
+        // As clients see it: the bucket's number, which is the first, then the upload's.
+        let query = |id: UploadId| format!("uploadId={:08x}{id}", 1);
         let unknown = UploadId { secret: !id.secret, ..*id };
         let post = |query: &str| {
             head(node, 0, &Spec { query, length: manifest.len() as u64, ..Spec::new("POST", &path) })
