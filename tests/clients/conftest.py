@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from guide import ACCESS_KEY  # noqa: E402
 from node import Node  # noqa: E402
+from receiver import Receiver  # noqa: E402
 from shell import Shell  # noqa: E402
 
 # The node is on loopback: nothing of the machine's own settings may stand between.
@@ -65,3 +66,11 @@ def raw(node):
     from raw import Raw
 
     return Raw(node)
+
+
+@pytest.fixture
+def receiver():
+    """A server that takes what the node sends out."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()

@@ -15,17 +15,10 @@ import pytest
 from guide import BUCKET
 from node import Node
 from raw import Raw
-from receiver import Receiver, until
+from receiver import until
 
 DASHBOARD = Path(__file__).parents[2] / "packaging" / "grafana-dashboard.json"
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-
-
-@pytest.fixture
-def receiver():
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
 
 
 @pytest.fixture

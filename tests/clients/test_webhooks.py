@@ -10,17 +10,10 @@ import pytest
 from guide import BUCKET
 from node import Node
 from raw import Raw
-from receiver import Receiver, until
+from receiver import until
 from s3client import client
 
 SECRET = "whsec-for-tests-only"
-
-
-@pytest.fixture
-def receiver():
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
 
 
 @pytest.fixture
