@@ -90,7 +90,7 @@ impl BlobRecord {
         let bucket = if format == 1 { 0 } else { r.number()? };
         let content = match r.u8()? {
             CONTENT_BYTES => decode_bytes(&mut r, size, format)?,
-            CONTENT_UNSUMMED => {
+            CONTENT_UNSUMMED if size > 0 => {
                 Content::Bytes { replicas: decode_replicas(&mut r, format)?, sums: Vec::new() }
             }
             CONTENT_PARTS => decode_parts(&mut r, size)?,

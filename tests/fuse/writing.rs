@@ -4,6 +4,7 @@ use crate::rig::Rig;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use testkit::Node;
 
 fn errno(result: std::io::Result<impl std::fmt::Debug>) -> Option<i32> {
     result.unwrap_err().raw_os_error()
@@ -291,24 +292,18 @@ fn written_by(process: i32) -> u64 {
     line.parse().unwrap()
 }
 
-/// As `written_by`, when what a start writes has been written.
-fn settled(process: i32) -> u64 {
-    let mut written = written_by(process);
-    for _ in 0..100 {
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        let before = std::mem::replace(&mut written, written_by(process));
-        if before == written {
-            break;
-        }
+/// So that the node does not write them itself, at some moment after its start.
+fn lay_reserves(node: &Node) {
+    for name in ["ballast", "start-reserve"] {
+        fs::write(node.data_dir().join(name), b"").unwrap();
     }
-    written
 }
 
 #[test]
 fn a_large_file_is_written_once() {
-    let rig = Rig::writable();
+    let rig = Rig::prepared(&["read_only = false"], Rig::config(), lay_reserves);
     let body: Vec<u8> = (0..32 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let before = settled(rig.node.pid());
+    let before = written_by(rig.node.pid());
     fs::write(rig.path("large"), &body).unwrap();
     let written = written_by(rig.node.pid()) - before;
     assert!(written < body.len() as u64 * 5 / 4, "{written} bytes for {}", body.len());
