@@ -27,6 +27,7 @@ const MARKER_MAX_BYTES: u64 = 4096;
 pub struct DiskOptions {
     pub path: PathBuf,
     /// The node that the directory belongs to, and the backend's name there: one line each.
+    /// No node: it was used before, by whichever one.
     pub node: String,
     pub backend: String,
     /// The node's records say that it has used this backend before.
@@ -135,9 +136,12 @@ impl Marked {
 
     fn check_marker(&self, root: &OwnedFd) -> Result<()> {
         let path = self.options.path.display();
-        let expected = format!("node = {}\nbackend = {}\n", self.options.node, self.options.backend);
+        let backend = format!("\nbackend = {}\n", self.options.backend);
+        let expected = format!("node = {}{backend}", self.options.node);
         match self.marker(root).map_err(|error| self.absent(error))? {
             Some(found) if found == expected => Ok(()),
+            // Whose it is is to be found out.
+            Some(found) if self.options.node.is_empty() && found.ends_with(&backend) => Ok(()),
             Some(_) => Err(BackendError::new(
                 Fault::Refused,
                 format!("{path}/{MARKER} says that this directory belongs to another node or backend"),

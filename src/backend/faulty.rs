@@ -153,6 +153,13 @@ impl<B: Backend> Backend for Faulty<B> {
         })
     }
 
+    fn begin_aside(&self, location: Location, new: NewReplica) -> Answer<'_, Box<dyn Writer>> {
+        Box::pin(async {
+            let inner = self.script.around(Call::Begin, self.inner.begin_aside(location, new)).await?;
+            Ok(Box::new(FaultyWriter { inner, script: self.script.clone() }) as Box<dyn Writer>)
+        })
+    }
+
     fn read<'a>(&'a self, location: &'a Location, range: ByteRange) -> Answer<'a, Box<dyn Reader>> {
         Box::pin(async move {
             let inner = self.script.around(Call::Read, self.inner.read(location, range)).await?;

@@ -30,6 +30,9 @@ use std::future::Future;
 use std::pin::Pin;
 use types::{BlobId, ByteRange};
 
+/// Below this lies what the node keeps on a backend besides replicas: snapshots of its records.
+pub const KEPT_ASIDE: &str = ".s3-orchestrator-snapshots/";
+
 pub type Result<T, E = BackendError> = std::result::Result<T, E>;
 /// Boxed, so that a backend of any kind can stand behind one `dyn Backend`.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -63,6 +66,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
 
     /// Begins a replica at `locate(new.blob, new.readable)`. Cheap: a remote backend makes no call yet.
     fn begin(&self, new: NewReplica) -> Answer<'_, Box<dyn Writer>>;
+
+    /// As `begin`, at a place below [`KEPT_ASIDE`] where nothing is yet: what is written there is no replica.
+    fn begin_aside(&self, location: Location, new: NewReplica) -> Answer<'_, Box<dyn Writer>>;
 
     /// Streams `range` of a replica; a range beyond its end is `Corrupt`.
     fn read<'a>(&'a self, location: &'a Location, range: ByteRange) -> Answer<'a, Box<dyn Reader>>;

@@ -94,7 +94,10 @@ impl Backend for Memory {
     }
 
     fn begin(&self, new: NewReplica) -> Answer<'_, Box<dyn Writer>> {
-        let location = self.locate(new.blob, new.readable.as_deref());
+        self.begin_aside(self.locate(new.blob, new.readable.as_deref()), new)
+    }
+
+    fn begin_aside(&self, location: Location, new: NewReplica) -> Answer<'_, Box<dyn Writer>> {
         let writer = MemoryWriter { inner: Arc::clone(&self.0), location, new, bytes: BytesMut::new() };
         Box::pin(ready(Ok(Box::new(writer) as Box<dyn Writer>)))
     }
@@ -134,6 +137,10 @@ impl Backend for Memory {
 
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Location>, limit: usize) -> Answer<'a, Page> {
         Box::pin(ready(Ok(self.page(prefix, after, limit))))
+    }
+
+    fn is_reserved(&self, location: &Location) -> bool {
+        location.as_str().starts_with(crate::KEPT_ASIDE)
     }
 
     fn probe(&self) -> Answer<'_, ()> {

@@ -3,6 +3,7 @@
 //! which is the only writer.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::figures::EngineFigures;
 
@@ -95,6 +96,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Writes what is in memory to tables, so that the next start has nothing to replay.
     fn flush(&self) -> Result<(), EngineError>;
+
+    /// Leaves a consistent copy of everything in a directory that does not exist yet, on the same file system: all
+    /// that was written before, as files that never change.
+    fn checkpoint(&self, into: &Path) -> Result<(), EngineError> {
+        Err(EngineError::Io(format!("this engine cannot be copied to {}", into.display())))
+    }
 
     /// May read a directory: not for threads that serve sockets.
     fn figures(&self) -> EngineFigures {

@@ -22,8 +22,10 @@ mod list;
 mod object;
 mod registry;
 mod replica;
+mod restore;
 mod rocks;
 mod sequence;
+mod snapshot;
 pub mod task;
 mod tree;
 pub mod upload;
@@ -108,6 +110,7 @@ pub struct Meta {
     fenced: Arc<AtomicBool>,
     committer: Mutex<Option<JoinHandle<()>>>,
     meter: Arc<usage::Meter>,
+    gaps: Vec<restore::Gap>,
 }
 
 impl Meta {
@@ -120,6 +123,7 @@ impl Meta {
     pub fn over(engine: Arc<dyn Engine>) -> Result<Self, MetaError> {
         check_format(&*engine)?;
         let sequence = Arc::new(open_sequence(&*engine)?);
+        let gaps = restore::gaps(&*engine)?;
         let ledger = Arc::new(Ledger::default());
         let listeners = Arc::new(RwLock::new(Vec::new()));
         let meter = Arc::new(usage::Meter::default());
@@ -164,6 +168,7 @@ impl Meta {
             fenced,
             committer: Mutex::new(Some(thread)),
             meter,
+            gaps,
         })
     }
 
@@ -256,7 +261,8 @@ impl Meta {
     /// Whether a number may have been handed out. One that was not is another node's, or of a time that these
     /// records do not know of.
     pub fn has_given(&self, number: u64) -> bool {
-        number < self.sequence.next.load(Ordering::Relaxed)
+        let lost = self.gaps.iter().any(|(from, to)| (*from..*to).contains(&number));
+        number < self.sequence.next.load(Ordering::Relaxed) && !lost
     }
 
     /// What tells this node from every other one: made once, at random.

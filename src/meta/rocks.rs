@@ -1,5 +1,6 @@
 //! The key-value store below the records: RocksDB, one column family a table.
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, ErrorKind,
     Options, ReadOptions, ReadTier, WriteBatch, WriteOptions, properties,
@@ -149,6 +150,12 @@ impl Engine for Rocks {
             self.db.flush_cf(self.family(table)).map_err(engine_error)?;
         }
         Ok(())
+    }
+
+    /// Tables are linked, not copied; what is in memory is written to tables first.
+    fn checkpoint(&self, into: &Path) -> Result<(), EngineError> {
+        let checkpoint = Checkpoint::new(&self.db).map_err(engine_error)?;
+        checkpoint.create_checkpoint(into).map_err(engine_error)
     }
 
     fn figures(&self) -> EngineFigures {

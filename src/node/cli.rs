@@ -54,6 +54,8 @@ commands! {
     Locate(command::locate::LocateArgs),
     Probe(command::probe::ProbeArgs),
     Scrub(command::scrub::ScrubArgs),
+    Snapshot(command::snapshot::SnapshotArgs),
+    Restore(command::restore::RestoreArgs),
     Reconcile(command::reconcile::ReconcileArgs),
     Import(command::import::ImportArgs),
     Jobs(command::jobs::JobsArgs),

@@ -20,6 +20,7 @@ mod reader;
 mod s3;
 mod scrub;
 mod secret;
+mod snapshots;
 mod telemetry;
 pub mod tls;
 mod webhooks;
@@ -35,6 +36,7 @@ pub use problem::Problem;
 pub use s3::{S3, parse_listen};
 pub use scrub::Scrub;
 pub use secret::judge as check_secret;
+pub use snapshots::Snapshots;
 pub use telemetry::Telemetry;
 pub use webhooks::Webhook;
 
@@ -64,6 +66,7 @@ pub struct Config {
     pub telemetry: Telemetry,
     pub webhooks: Vec<Webhook>,
     pub scrub: Scrub,
+    pub snapshots: Snapshots,
     /// The file's own words, to be compared with those of another.
     pub settings: Settings,
 }
@@ -208,6 +211,7 @@ fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Conf
         s3: s3.map(|section| s3::read(reader, &section)).unwrap_or_default(),
         webhooks: webhooks::read(reader, top, &names),
         telemetry: telemetry::read(reader, top),
+        snapshots: snapshots::read(reader, top, &backends),
         buckets,
         backends,
         mounts,

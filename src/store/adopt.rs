@@ -12,6 +12,7 @@ use types::{BlobId, BucketId, ETag, Key, ObjectHeaders, Timestamp, WriteConditio
 use crate::fleet::Member;
 use crate::ingest::out_of_room;
 use crate::md5::Md5;
+use crate::purpose::{REDIRECT, STORAGE_CLASS};
 use crate::reconcile::{Odd, Oddity, odd};
 use crate::{Store, StoreError};
 
@@ -139,7 +140,7 @@ fn etag(backend: &str, found: &Found) -> ETag {
     })
 }
 
-fn headers(about: About) -> ObjectHeaders {
+pub(crate) fn headers(about: About) -> ObjectHeaders {
     let mut headers = ObjectHeaders { user_metadata: about.metadata, ..ObjectHeaders::default() };
     for (name, value) in about.headers {
         let field = match name.as_str() {
@@ -149,6 +150,8 @@ fn headers(about: About) -> ObjectHeaders {
             "content-encoding" => &mut headers.content_encoding,
             "content-language" => &mut headers.content_language,
             "expires" => &mut headers.expires,
+            REDIRECT => &mut headers.website_redirect_location,
+            STORAGE_CLASS => &mut headers.storage_class,
             _ => continue,
         };
         *field = Some(value);

@@ -1,7 +1,7 @@
 //! What a backend has, held against what the records say that it has: the same for a stopped node
 //! (`fsck`) and for a running one (`reconcile`).
 
-use backend::{BackendError, Found, Location};
+use backend::{BackendError, Found, KEPT_ASIDE, Location};
 use meta::{BlobRecord, Target};
 use std::collections::BTreeMap;
 use types::BlobId;
@@ -35,7 +35,9 @@ impl Stretch {
         let mut next = after.clone();
         while found.len() < max {
             let page = member.judge(member.backend.list(prefix, next.as_ref(), LIST_PAGE).await)?;
-            found.extend(page.found.into_iter().map(|found| (found.location.clone(), found)));
+            // Snapshots are no replicas, and nobody's to adopt or to clean away.
+            let replicas = page.found.into_iter().filter(|f| !f.location.as_str().starts_with(KEPT_ASIDE));
+            found.extend(replicas.map(|found| (found.location.clone(), found)));
             next = page.next;
             if next.is_none() {
                 break;

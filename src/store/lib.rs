@@ -53,6 +53,7 @@ mod restate;
 mod room;
 mod scrub;
 mod settings;
+mod snapshot;
 mod staged;
 mod summing;
 mod tree;
@@ -88,6 +89,7 @@ pub use remove::{Forgotten, LostObject};
 pub use room::Room;
 pub use scrub::{BadReplica, ScrubDue, ScrubFigures, ScrubOrder, ScrubStep};
 pub use settings::Settings;
+pub use snapshot::{RestoreOptions, Restored, SnapshotAt, SnapshotOrder, SnapshotSent, SnapshotStep, Snapshotting, restore};
 pub use staged::{Arrived, Staging};
 pub use tree::{
     Asker, DIRECTORY_TYPE, MAX_MOVED_KEYS, Refusal, Rename, TreeAnswer, TreeError, directory_headers,
@@ -203,6 +205,8 @@ struct Inner {
     scrubbed: scrub::Scrubbed,
     /// Held by whoever adopts, or deletes what nobody names.
     adopting: Arc<tokio::sync::Mutex<()>>,
+    /// Held by whoever takes a snapshot.
+    snapshots: Arc<tokio::sync::Mutex<snapshot::Sums>>,
     /// Which node this is.
     node: String,
     _lock: std::fs::File,
@@ -241,6 +245,10 @@ impl Store {
         let dir = &options.data_dir;
         std::fs::create_dir_all(dir)?;
         let lock = lock(dir)?;
+        if dir.join(snapshot::UNFINISHED).exists() && !dir.join("meta").exists() {
+            let why = "a restore was begun here and not finished: run s3-orchestrator restore again";
+            return Err(StoreError::Storage(why.to_owned()));
+        }
         let disk = Disk::open(dir)?;
         let omitted = options.omitted_sync;
         let durable = options.durability == Durability::PowerLoss;
@@ -277,6 +285,7 @@ impl Store {
             verified: Verified::default(),
             scrubbed: scrub::Scrubbed::default(),
             adopting: Arc::default(),
+            snapshots: Arc::default(),
             node,
             copies_trouble: Mutex::default(),
             _lock: lock,

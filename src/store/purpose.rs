@@ -3,9 +3,12 @@
 
 use backend::{NewReplica, Pairs};
 use meta::NewBlob;
-use types::{BlobId, BucketId, Key, ObjectHeaders};
+use types::{BlobId, BucketId, Key, ObjectHeaders, Tags};
 
 use crate::Inner;
+
+pub const REDIRECT: &str = "x-amz-website-redirect-location";
+pub const STORAGE_CLASS: &str = "x-amz-storage-class";
 
 #[derive(Clone, Copy)]
 pub struct Purpose<'a> {
@@ -34,6 +37,9 @@ impl Purpose<'_> {
         if let Some(part) = self.part {
             identity.push(("part".to_owned(), part.to_string()));
         }
+        if !self.headers.tags.is_empty() {
+            identity.push(("tags".to_owned(), tags_in_words(&self.headers.tags)));
+        }
         NewReplica {
             blob,
             readable: self.key.map(|key| format!("{name}/{}", key.as_str())),
@@ -45,6 +51,18 @@ impl Purpose<'_> {
     }
 }
 
+/// Tags have no control characters, so these can part them.
+fn tags_in_words(tags: &Tags) -> String {
+    let pairs: Vec<_> = tags.pairs().iter().map(|(name, value)| format!("{name}\t{value}")).collect();
+    pairs.join("\n")
+}
+
+pub fn tags_of(words: &str) -> Tags {
+    let pair = |line: &str| line.split_once('\t').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let pairs = words.split('\n').filter_map(pair).collect();
+    Tags::new(pairs).unwrap_or_default()
+}
+
 fn headers(headers: &ObjectHeaders) -> Pairs {
     let all = [
         ("content-type", &headers.content_type),
@@ -53,6 +71,8 @@ fn headers(headers: &ObjectHeaders) -> Pairs {
         ("content-encoding", &headers.content_encoding),
         ("content-language", &headers.content_language),
         ("expires", &headers.expires),
+        (REDIRECT, &headers.website_redirect_location),
+        (STORAGE_CLASS, &headers.storage_class),
     ];
     let given = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
     given.collect()

@@ -180,7 +180,7 @@ impl Reconciliation {
         let mut comparison = self
             .store
             .blocking(move |inner| {
-                for (blob, target) in inner.queued_targets()? {
+                for (blob, target) in queued_targets(&inner.meta)? {
                     comparison.named(&member, blob, &target);
                 }
                 Ok(comparison)
@@ -307,7 +307,7 @@ impl Reconciliation {
     }
 }
 
-fn said<'a>(about: &'a About, name: &str) -> Option<&'a str> {
+pub(crate) fn said<'a>(about: &'a About, name: &str) -> Option<&'a str> {
     about.identity.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
@@ -315,19 +315,17 @@ pub(crate) fn odd(what: Oddity, found: &Found, note: impl Into<String>) -> Odd {
     Odd { what, location: found.location.as_str().to_owned(), bytes: found.size, note: note.into() }
 }
 
-impl crate::Inner {
-    /// What tasks name beside records: bytes on their way out.
-    fn queued_targets(&self) -> Result<Vec<(BlobId, Target)>, StoreError> {
-        let always = Timestamp(u64::MAX);
-        let mut named = Vec::new();
-        for queued in self.meta.cleanups(always, None, usize::MAX)? {
-            if let meta::CleanupTask::Stray { blob, target, .. } = queued.task {
-                named.push((blob, target));
-            }
+/// What tasks name beside records: bytes on their way out.
+pub(crate) fn queued_targets(meta: &meta::Meta) -> Result<Vec<(BlobId, Target)>, StoreError> {
+    let always = Timestamp(u64::MAX);
+    let mut named = Vec::new();
+    for queued in meta.cleanups(always, None, usize::MAX)? {
+        if let meta::CleanupTask::Stray { blob, target, .. } = queued.task {
+            named.push((blob, target));
         }
-        for queued in self.meta.sweeps(always, usize::MAX)? {
-            named.push((queued.task.blob, queued.task.target));
-        }
-        Ok(named)
     }
+    for queued in meta.sweeps(always, usize::MAX)? {
+        named.push((queued.task.blob, queued.task.target));
+    }
+    Ok(named)
 }

@@ -19,5 +19,6 @@ mod quota;
 mod random;
 mod rebalancing;
 mod reconcile;
+mod restore;
 mod rig;
 mod scrub;

@@ -96,6 +96,13 @@ impl<R: Rooted> Backend for R {
         }))
     }
 
+    fn begin_aside(&self, location: Location, new: NewReplica) -> Answer<'_, Box<dyn Writer>> {
+        Box::pin(on_disk(self, move |tree| {
+            tree.make_way(&location)?;
+            Ok(Box::new(FileWriter::begin(tree, location, new)?) as Box<dyn Writer>)
+        }))
+    }
+
     fn read<'a>(&'a self, location: &'a Location, range: ByteRange) -> Answer<'a, Box<dyn Reader>> {
         let location = location.clone();
         Box::pin(async move {

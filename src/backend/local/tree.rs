@@ -128,6 +128,17 @@ impl Tree {
         self.sync_dir(folder(location.as_str()))
     }
 
+    /// Makes the folders on the way to a location durably.
+    pub fn make_way(&self, location: &Location) -> io::Result<()> {
+        for (at, _) in location.as_str().match_indices('/') {
+            let path = location.as_str().get(..at).unwrap_or_default();
+            let above = self.open_dir(folder(path))?;
+            make_dir(&above, name(path))?;
+            above.sync_all()?;
+        }
+        Ok(())
+    }
+
     pub fn get(&self, location: &Location) -> io::Result<StoredFile> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         Ok(StoredFile(self.open_beneath(location.as_str(), flags, Mode::empty())?))

@@ -204,7 +204,11 @@ impl Backend for S3 {
     }
 
     fn begin(&self, new: NewReplica) -> Answer<'_, Box<dyn Writer>> {
-        let writer = writer::S3Writer::begin(Arc::clone(&self.0), new);
+        self.begin_aside(self.0.locate(new.blob, new.readable.as_deref()), new)
+    }
+
+    fn begin_aside(&self, location: Location, new: NewReplica) -> Answer<'_, Box<dyn Writer>> {
+        let writer = writer::S3Writer::begin(Arc::clone(&self.0), location, new);
         Box::pin(std::future::ready(writer.map(|writer| Box::new(writer) as Box<dyn Writer>)))
     }
 
@@ -232,7 +236,8 @@ impl Backend for S3 {
     }
 
     fn is_reserved(&self, location: &Location) -> bool {
-        location.as_str().starts_with(crate::examine::PLACE)
+        let ours = [crate::examine::PLACE, crate::KEPT_ASIDE];
+        ours.iter().any(|place| location.as_str().starts_with(place))
     }
 
     fn unfinished<'a>(&'a self, prefix: &'a str, limit: usize) -> Answer<'a, Vec<Location>> {

@@ -46,8 +46,7 @@ struct Sent {
 }
 
 impl S3Writer {
-    pub fn begin(inner: Arc<Inner>, new: NewReplica) -> Result<Self> {
-        let location = inner.locate(new.blob, new.readable.as_deref());
+    pub fn begin(inner: Arc<Inner>, location: Location, new: NewReplica) -> Result<Self> {
         let part_bytes = part_bytes(&inner, new.size);
         Ok(Self {
             inner,

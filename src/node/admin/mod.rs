@@ -21,6 +21,7 @@ pub mod remove_backend;
 pub mod report;
 mod routes;
 pub mod scrub;
+pub mod snapshot;
 pub mod socket;
 pub mod status;
 pub mod umount;

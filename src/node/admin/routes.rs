@@ -2,7 +2,7 @@
 
 use super::{
     Fault, cleanup, credentials, drain, jobs, locate, log_level, logs, mount, mounts, rebalance, reconcile,
-    reload, remove_backend, report, scrub, status, umount, usage, version,
+    reload, remove_backend, report, scrub, snapshot, status, umount, usage, version,
 };
 use crate::node::Node;
 use hyper::body::Bytes;
@@ -43,6 +43,7 @@ routes! {
     "remove-backend" => remove_backend::answer,
     "report" => report::answer,
     "scrub" => scrub::answer,
+    "snapshot" => snapshot::answer,
     "status" => status::answer,
     "umount" => umount::answer,
     "usage" => usage::answer,

@@ -5,6 +5,7 @@ use super::{Fault, Nothing};
 use crate::finding::{Finding, Severity};
 use crate::health;
 use crate::node::Node;
+use crate::times::rfc3339;
 use crate::usage::{self, Account};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ pub struct Status {
     pub buckets: Vec<Account>,
     pub backends: Vec<Account>,
     pub mounts: Vec<Mount>,
+    /// When the last snapshot was taken that came to all of its backends.
+    pub last_snapshot: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,7 @@ pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Faul
         buckets: usage::buckets(&node),
         backends: usage::backends(&node),
         mounts: node.mounts.all().iter().map(Mount::from).collect(),
+        last_snapshot: node.store.last_snapshot().await?.map(rfc3339),
     })
 }
 

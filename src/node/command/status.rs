@@ -45,6 +45,9 @@ fn text(status: &Status) -> String {
     let _ = writeln!(text, "  room           {room} of {size}");
     let queues: Vec<_> = status.queues.iter().map(queue).collect();
     let _ = writeln!(text, "  queues         {}", queues.join(", "));
+    if let Some(taken) = &status.last_snapshot {
+        let _ = writeln!(text, "  last snapshot  {taken}");
+    }
     let _ = write!(text, "\nBuckets:\n{}", usage::accounts(&status.buckets));
     let _ = write!(text, "\nBackends:\n{}", usage::accounts(&status.backends));
     if !status.mounts.is_empty() {

@@ -12,6 +12,7 @@ pub const TOP: &[&str] = &[
     "telemetry",
     "webhooks",
     "scrub",
+    "snapshots",
 ];
 
 pub const S3: &[&str] = &[
@@ -113,6 +114,8 @@ pub const TELEMETRY: &[&str] = &["otlp_endpoint", "sample_ratio"];
 
 pub const SCRUB: &[&str] = &["period", "rate", "providers"];
 
+pub const SNAPSHOTS: &[&str] = &["backends", "every", "keep"];
+
 pub const WEBHOOKS: &[&str] =
     &["name", "url", "events", "bucket", "prefix", "secret", "secret_file", "timeout", "ca"];
 
@@ -154,6 +157,7 @@ pub const TABLES: &[(&str, &[&str])] = &[
     ("[telemetry]", TELEMETRY),
     ("[[webhooks]]", WEBHOOKS),
     ("[scrub]", SCRUB),
+    ("[snapshots]", SNAPSHOTS),
 ];
 
 /// What to say of a key that `valid` does not have.

@@ -10,12 +10,16 @@ use crate::{health, options};
 use store::{EngineFigures, Figures, MAX_EVENTS, TableFigures};
 use types::Timestamp;
 
+const LAST_SNAPSHOT: &str = "When the last snapshot was taken that came to all of its backends, in seconds since 1970";
+
 pub async fn of_node(node: &Node) -> anyhow::Result<Vec<Figure>> {
     let figures = node.store.figures().await?;
     let mut all = of_disk_and_queues(&figures);
     all.extend(of_metadata(&figures.metadata));
     all.extend(of_accounts(node));
     all.extend(of_jobs(node));
+    let last = node.store.last_snapshot().await?;
+    all.extend(last.map(|at| Figure::gauge("snapshot_last_seconds", LAST_SNAPSHOT, at.0 as f64 / 1000.0)));
     all.extend(of_webhooks(&node.webhooks).await?);
     let trouble = health::findings(node);
     let errors = trouble.iter().filter(|finding| finding.severity == Severity::Error).count();

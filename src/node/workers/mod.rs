@@ -9,6 +9,7 @@ pub mod lifecycle;
 pub mod multipart_expiry;
 pub mod ordered;
 pub mod scrub;
+pub mod snapshots;
 mod troubles;
 mod watchdog;
 
@@ -40,6 +41,7 @@ impl Workers {
         let lifecycle = lifecycle::job(node);
         running.spawn(lifecycle::run(Arc::clone(node), lifecycle, stop_signal()));
         running.spawn(scrub::run(Arc::clone(node), scrub::job(node), stop_signal()));
+        running.spawn(snapshots::run(Arc::clone(node), snapshots::job(node), stop_signal()));
         running.spawn(backend_watch::run(node.store.clone(), stop_signal()));
         running.spawn(copies::run(node.store.clone(), stop_signal()));
         running.spawn(copies::audit(node.store.clone(), stop_signal()));

@@ -8,11 +8,13 @@ mod drain;
 mod rebalance;
 mod reconcile;
 mod scrub;
+mod snapshot;
 
 pub use drain::DRAIN;
 pub use rebalance::{Order as RebalanceOrder, REBALANCE, Strategy};
 pub use reconcile::{IMPORT, Order as ReconcileOrder, RECONCILE};
 pub use scrub::{Order as ScrubOrder, SCRUB};
+pub use snapshot::{Order as SnapshotOrder, SNAPSHOT};
 
 use super::Stop;
 use crate::jobs::{Job, Jobs, State};
@@ -67,7 +69,7 @@ pub struct Kind {
     pub work: fn(&JobRecord) -> Result<Box<dyn Work>, String>,
 }
 
-const KINDS: &[&Kind] = &[&DRAIN, &REBALANCE, &RECONCILE, &IMPORT, &SCRUB];
+const KINDS: &[&Kind] = &[&DRAIN, &REBALANCE, &RECONCILE, &IMPORT, &SCRUB, &SNAPSHOT];
 
 /// Orders a job: it is noted durably and begins at once. `None`: one of its name has not ended yet.
 pub async fn begin(
