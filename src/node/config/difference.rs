@@ -265,7 +265,8 @@ quota = "5GB"
         let renamed = Difference::between(&config(BEFORE), &config(&BEFORE.replace("local", "main")));
         assert_eq!((renamed.changed, renamed.fixed.len()), (vec![], 2), "there is one embedded backend");
         let turned = BEFORE.replace("[[backends]]", &format!("{USB}[[backends]]"));
-        assert_eq!(Difference::between(&config(&more), &config(&turned)).changed[0], "the order of backends");
+        let turned = Difference::between(&config(&more), &config(&turned)).changed;
+        assert_eq!(turned, ["backends.usb.quota", "the order of backends"]);
     }
 
     #[test]
