@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use types::Timestamp;
 
+use crate::Meta;
 use crate::commit::Order;
 use crate::engine::Table;
 use crate::error::MetaError;
-use crate::Meta;
 
 const LAST_KEY: &[u8] = b"snapshot";
 

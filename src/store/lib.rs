@@ -35,6 +35,7 @@ mod lifecycle;
 mod list;
 mod locate;
 mod md5;
+mod member;
 mod options;
 mod pace;
 mod pins;
@@ -69,6 +70,7 @@ pub use drain::Holding;
 pub use error::{DigestMismatch, OrderError, SourceError, StoreError};
 pub use explain::{Explanation, PlacedBlob, PlacedReplica};
 pub use figures::Figures;
+pub use fleet::EMBEDDED_NAME;
 pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
@@ -89,7 +91,9 @@ pub use remove::{Forgotten, LostObject};
 pub use room::Room;
 pub use scrub::{BadReplica, ScrubDue, ScrubFigures, ScrubOrder, ScrubStep};
 pub use settings::Settings;
-pub use snapshot::{RestoreOptions, Restored, SnapshotAt, SnapshotOrder, SnapshotSent, SnapshotStep, Snapshotting, restore};
+pub use snapshot::{
+    RestoreOptions, Restored, SnapshotAt, SnapshotOrder, SnapshotSent, SnapshotStep, Snapshotting, restore,
+};
 pub use staged::{Arrived, Staging};
 pub use tree::{
     Asker, DIRECTORY_TYPE, MAX_MOVED_KEYS, Refusal, Rename, TreeAnswer, TreeError, directory_headers,

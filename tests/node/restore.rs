@@ -117,7 +117,11 @@ async fn loses_its_data_directory(backends: Vec<String>, copies: usize) {
     node.kill9();
     fs::remove_dir_all(node.data_dir()).expect("wiped");
     let restored = json(&node, &["restore"]);
-    assert_eq!((restored["recovered"].as_u64(), restored["deleted_since"].as_u64()), (Some(3), Some(2)), "{restored}");
+    assert_eq!(
+        (restored["recovered"].as_u64(), restored["deleted_since"].as_u64()),
+        (Some(3), Some(2)),
+        "{restored}"
+    );
     assert_eq!(restored["lost"].as_array().unwrap().len(), 0, "{restored}");
     assert_eq!(run(&node, &["restore"]).code, Some(1), "it never replaces records");
     node.run().expect("the node starts");

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use store::{
-    Acknowledge, DeleteRequest, Oddity, OrderError, Pace, Placement, ReconcileOrder, RestoreOptions, Restored,
-    ScrubOrder, SnapshotOrder, SnapshotSent, Store,
+    Acknowledge, DeleteRequest, Oddity, OrderError, Pace, Placement, ReconcileOrder, RestoreOptions,
+    Restored, ScrubOrder, SnapshotOrder, SnapshotSent, Store,
 };
 use types::BucketId;
 
@@ -133,7 +133,10 @@ fn everything_is_back_and_nothing_that_was_deleted() {
     drop(store);
     assert!(first.iter().all(|sent| sent.error.is_none() && sent.sent_files == sent.files), "{first:?}");
     assert!(second.iter().all(|sent| sent.error.is_none() && sent.sent_files < sent.files), "{second:?}");
-    assert!(matches!(restore(&rig, &RestoreOptions::default()), Err(OrderError::Refused(_))), "it has records");
+    assert!(
+        matches!(restore(&rig, &RestoreOptions::default()), Err(OrderError::Refused(_))),
+        "it has records"
+    );
     for chosen in [&second, &first] {
         wipe(&rig);
         let id = chosen.first().unwrap().id.clone();

@@ -40,7 +40,8 @@ pub fn read<'a>(reader: &mut Reader<'a>, top: &Section<'a>, backends: &[Backend]
             snapshots.backends.push(at.value);
             continue;
         }
-        let message = format!("\"{}\" is no backend for snapshots; there are: {}", at.value, usable.join(", "));
+        let message =
+            format!("\"{}\" is no backend for snapshots; there are: {}", at.value, usable.join(", "));
         reader.problems.error(&at.span, message);
     }
     snapshots.every = reader.duration(&section, "every").or(snapshots.every);

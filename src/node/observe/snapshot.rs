@@ -10,7 +10,8 @@ use crate::{health, options};
 use store::{EngineFigures, Figures, MAX_EVENTS, TableFigures};
 use types::Timestamp;
 
-const LAST_SNAPSHOT: &str = "When the last snapshot was taken that came to all of its backends, in seconds since 1970";
+const LAST_SNAPSHOT: &str =
+    "When the last snapshot was taken that came to all of its backends, in seconds since 1970";
 
 pub async fn of_node(node: &Node) -> anyhow::Result<Vec<Figure>> {
     let figures = node.store.figures().await?;

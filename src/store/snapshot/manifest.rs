@@ -72,7 +72,11 @@ fn file(line: &str) -> Option<File> {
     // It becomes a path, and part of a name on a backend.
     let is_safe = !name.starts_with('.') && name.bytes().all(plain) && !name.is_empty();
     let is_sum = sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (is_safe && is_sum).then_some(File { name: name.to_owned(), size: size.parse().ok()?, sum: sum.to_owned() })
+    (is_safe && is_sum).then_some(File {
+        name: name.to_owned(),
+        size: size.parse().ok()?,
+        sum: sum.to_owned(),
+    })
 }
 
 pub fn hex(bytes: &[u8]) -> String {

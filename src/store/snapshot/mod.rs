@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::OwnedMutexGuard;
 use types::{BlobId, Timestamp};
 
-use crate::fleet::Member;
+use crate::member::Member;
 use crate::{OrderError, Store, StoreError};
 use manifest::{File, Manifest};
 use place::Kept;
@@ -165,7 +165,7 @@ impl Store {
                 let why = format!("{name} is the data directory: a snapshot there would be lost with it");
                 return Err(OrderError::Refused(why));
             }
-            members.push(Arc::clone(member));
+            members.push(member);
         }
         if names.is_empty() {
             members.extend(fleet.members().iter().filter(|member| !member.is_embedded()).cloned());
@@ -282,7 +282,8 @@ impl Way {
         }
         let backend = &*self.member.backend;
         let text = Bytes::from(manifest.encode());
-        self.member.judge(place::write(backend, place::manifest(&manifest.node, &manifest.id), text).await)?;
+        self.member
+            .judge(place::write(backend, place::manifest(&manifest.node, &manifest.id), text).await)?;
         self.prune(kept, manifest, keep).await?;
         Ok(None)
     }

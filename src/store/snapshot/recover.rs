@@ -18,8 +18,9 @@ use super::manifest::Manifest;
 use super::restore::Restored;
 use crate::adopt;
 use crate::compare::{Comparison, Stretch, Wrong};
-use crate::fleet::{Fleet, Member};
+use crate::fleet::Fleet;
 use crate::md5::Md5;
+use crate::member::Member;
 use crate::purpose::tags_of;
 use crate::reconcile::{queued_targets, said};
 use crate::settings::InForce;
@@ -106,7 +107,8 @@ impl<'a> Recovery<'a> {
         }
         restored.missing_copies = self.absent.len() as u64;
         let by_time = self.now.secs() << NUMBERS_BITS;
-        self.meta.begin_anew(self.manifest.next, by_time.max(self.highest.saturating_add(1 << NUMBERS_BITS)))?;
+        self.meta
+            .begin_anew(self.manifest.next, by_time.max(self.highest.saturating_add(1 << NUMBERS_BITS)))?;
         self.note_absent()?;
         for (blob, target) in std::mem::take(&mut self.copies) {
             let recover = move |txn: &mut Txn<'_>| txn.recover_replica(blob, target);
@@ -185,7 +187,8 @@ impl<'a> Recovery<'a> {
             None if member.backend.is_remote() => return Ok(Err("it does not say whose it is")),
             None => {}
         }
-        let id = said(&about, "blob").and_then(|text| u64::from_str_radix(text, 16).ok()).map_or(number, BlobId);
+        let id =
+            said(&about, "blob").and_then(|text| u64::from_str_radix(text, 16).ok()).map_or(number, BlobId);
         self.highest = self.highest.max(id.0);
         let target = Target::new(member.id, Place::Object(about.found.location.as_str().into()));
         if let Some(record) = self.meta.blob(id)? {
@@ -309,12 +312,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// One commit: the object, and what it displaces under another name.
-    fn record(
-        &self,
-        key: Key,
-        whole: Whole,
-        beside: Option<(Key, ObjectRecord)>,
-    ) -> Result<(), StoreError> {
+    fn record(&self, key: Key, whole: Whole, beside: Option<(Key, ObjectRecord)>) -> Result<(), StoreError> {
         let Whole { id, candidate, sums, md5 } = whole;
         let (bucket, size) = (candidate.bucket, candidate.size);
         let new = NewBlob {
@@ -365,7 +363,10 @@ impl<'a> Recovery<'a> {
             let mut kept = Vec::new();
             for target in intent.targets {
                 let member = self.fleet.get(target.backend).filter(|member| !without.contains(&member.name));
-                let location = member.and_then(|member| Some((member, member.location(blob, &target.place)?)));
+                let location = member.and_then(|member| {
+                    let at = member.location(blob, &target.place)?;
+                    Some((member, at))
+                });
                 let absent = match location {
                     Some((member, location)) => match member.backend.head(&location).await {
                         Err(error) if error.fault == Fault::Absent => true,

@@ -142,7 +142,8 @@ async fn choose<'a>(
     nodes.sort_unstable();
     nodes.dedup();
     if nodes.len() > 1 {
-        let why = format!("there are snapshots of several nodes: choose one with --node: {}", nodes.join(", "));
+        let why =
+            format!("there are snapshots of several nodes: choose one with --node: {}", nodes.join(", "));
         return Err(OrderError::Refused(why));
     }
     let Some(newest) = found.iter().map(|(at, ..)| at.id.clone()).max() else {
@@ -208,4 +209,3 @@ fn finish(dir: &Path, work: &Path) -> Result<(), StoreError> {
     std::fs::remove_dir_all(work)?;
     Ok(sync(dir)?)
 }
-

@@ -34,7 +34,8 @@ impl Sums {
             let entry = entry?;
             let about = entry.metadata()?;
             let name = entry.file_name().into_string();
-            let name = name.map_err(|name| io::Error::other(format!("{}: not a name of ours", name.display())))?;
+            let name =
+                name.map_err(|name| io::Error::other(format!("{}: not a name of ours", name.display())))?;
             let modified = (about.mtime(), about.mtime_nsec());
             let known = Known { name: name.clone(), inode: about.ino(), size: about.len(), modified };
             let sum = match self.0.remove(&known) {

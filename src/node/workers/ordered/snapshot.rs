@@ -1,9 +1,9 @@
 //! A snapshot now, instead of when it is due.
 
 use super::{Doing, Kind, Step, Work};
+use crate::command::words;
 use crate::node::Node;
 use crate::reports::{Line, Tally};
-use crate::command::words;
 use serde::{Deserialize, Serialize};
 use store::{JobRecord, OrderError, SnapshotSent, Snapshotting, StoreError};
 
