@@ -7,6 +7,8 @@ use types::{BlobId, BucketId, Key, ObjectHeaders, Tags};
 
 use crate::Inner;
 
+/// Says that the client gave no content type.
+pub const UNTYPED: &str = "untyped";
 pub const REDIRECT: &str = "x-amz-website-redirect-location";
 pub const STORAGE_CLASS: &str = "x-amz-storage-class";
 
@@ -36,6 +38,9 @@ impl Purpose<'_> {
         }
         if let Some(part) = self.part {
             identity.push(("part".to_owned(), part.to_string()));
+        }
+        if self.headers.content_type.is_none() {
+            identity.push((UNTYPED.to_owned(), "1".to_owned()));
         }
         if !self.headers.tags.is_empty() {
             identity.push(("tags".to_owned(), tags_in_words(&self.headers.tags)));

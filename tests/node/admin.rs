@@ -30,6 +30,7 @@ async fn status_is_one_screen_and_one_document() {
             "disk": { "room_bytes": "*", "size_bytes": "*" },
             "queues": [{ "name": "cleanup", "waiting": 0, "or_more": false }],
             "buckets": [account("test-bucket")], "backends": [account("embedded")], "mounts": [],
+            "last_snapshot": null,
         })
     );
     let screen = text(&node, &["status"]);

@@ -21,7 +21,7 @@ use crate::compare::{Comparison, Stretch, Wrong};
 use crate::fleet::Fleet;
 use crate::md5::Md5;
 use crate::member::Member;
-use crate::purpose::tags_of;
+use crate::purpose::{UNTYPED, tags_of};
 use crate::reconcile::{queued_targets, said};
 use crate::settings::InForce;
 use crate::{OrderError, StoreError};
@@ -220,10 +220,7 @@ impl<'a> Recovery<'a> {
             time: written.unwrap_or(about.found.modified),
             incomplete,
             targets: vec![target],
-            headers: ObjectHeaders {
-                tags: said(&about, "tags").map(tags_of).unwrap_or_default(),
-                ..adopt::headers(about)
-            },
+            headers: headers(about),
         };
         match self.candidates.remove(&id) {
             Some(known) if known.size == candidate.size => {
@@ -387,7 +384,7 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    fn left_of(&self, id: BlobId) -> Result<Left, StoreError> {
+    fn left_of(&self, id: BlobId) -> Result<Left, meta::MetaError> {
         let Some(record) = self.meta.blob(id)? else { return Ok(Left::Lost) };
         match &record.content {
             Content::Parts(parts) => {
@@ -416,24 +413,23 @@ impl<'a> Recovery<'a> {
     /// Objects of the snapshot without any bytes: deleted after it, or lost with the data directory.
     fn drop_deleted(&self, restored: &mut Restored) -> Result<(), StoreError> {
         let mut deleted = Vec::new();
-        let mut names = Vec::new();
         self.meta.walk(Table::Objects, |key, value| {
             let bad = meta::MetaError::damaged(Table::Objects);
             let (bucket, key) = meta::keyspace::split_bucket(key).map_err(&bad)?;
             let object = ObjectRecord::decode(value).map_err(&bad)?;
             restored.objects += 1;
-            names.push((bucket, key.to_vec(), object.blob));
-            Ok(())
-        })?;
-        for (bucket, key, blob) in names.into_iter().filter(|_| !self.absent.is_empty()) {
-            let left = self.left_of(blob)?;
-            let Ok(key) = Key::from_utf8(key) else { continue };
+            if self.absent.is_empty() {
+                return Ok(());
+            }
+            let left = self.left_of(object.blob)?;
+            let Ok(key) = Key::from_utf8(key.to_vec()) else { return Ok(()) };
             match left {
                 Left::There => {}
                 Left::Deleted => deleted.push((bucket, key)),
                 Left::Lost => restored.lost.push(self.shown(bucket, &key)),
             }
-        }
+            Ok(())
+        })?;
         restored.deleted = deleted.len() as u64;
         restored.objects -= restored.deleted;
         for some in deleted.chunks(COMMIT) {
@@ -552,6 +548,14 @@ async fn read_one(
         }
         _ => Ok((sums, md5)),
     }
+}
+
+/// Providers give a type to what has none.
+fn headers(about: About) -> ObjectHeaders {
+    let tags = said(&about, "tags").map(tags_of).unwrap_or_default();
+    let untyped = said(&about, UNTYPED).is_some();
+    let headers = adopt::headers(about);
+    ObjectHeaders { tags, content_type: headers.content_type.filter(|_| !untyped), ..headers }
 }
 
 /// As `purpose::identity_of` wrote it.
