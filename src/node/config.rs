@@ -80,6 +80,7 @@ impl Config {
         self.log.audit_file.clone_from(&running.log.audit_file);
         self.admin.clone_from(&running.admin);
         self.telemetry.clone_from(&running.telemetry);
+        self.keep_backends(running);
         // A listener speaks TLS or not, for as long as it is there.
         if self.s3.tls.is_some() != running.s3.tls.is_some() {
             self.s3.tls.clone_from(&running.s3.tls);

@@ -10,14 +10,15 @@ use crate::workers::{lifecycle, multipart_expiry};
 use crate::{config_file, options, service, telemetry};
 use std::fmt;
 use std::path::Path;
-use store::{ExpiryRule, StoreError};
+use store::{ExpiryRule, OrderError, StoreError};
 use types::BucketName;
 
 /// What the configuration in force was made of. Whoever changes it holds its lock.
 pub struct Control {
     /// They win over the file, also at a reload.
     args: ServeArgs,
-    /// As the file was at the start: what a reload cannot change is compared with it.
+    /// As the file was at the start, with the backends that came since: what a reload cannot change is
+    /// compared with it.
     at_start: Config,
     /// As the file is, without changes by command.
     configured: Config,
@@ -37,7 +38,8 @@ pub struct Reloaded {
 pub enum ReloadError {
     /// Nothing was changed.
     Bad(LoadError),
-    Store(StoreError),
+    /// A new backend cannot be opened, and nothing was changed; or the store is in trouble.
+    Store(OrderError),
 }
 
 impl fmt::Display for ReloadError {
@@ -84,6 +86,7 @@ impl Node {
         let before = self.config();
         let enforced = self.enforce(&control.at_start, &config, &changes).await;
         let mut notes = enforced.map_err(ReloadError::Store)?;
+        control.at_start.take_in_backends(&config);
         // It waits for the kernel.
         notes.extend(tokio::task::block_in_place(|| self.mounts.follow(&before.mounts, &config.mounts)));
         let filter = telemetry::configured(&config.log);
@@ -101,9 +104,9 @@ impl Node {
         &self,
         control: &mut Control,
         changes: Vec<Change>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), OrderError> {
         let data_dir = &control.at_start.data_dir;
-        tokio::task::block_in_place(|| changes::save(data_dir, &changes))?;
+        tokio::task::block_in_place(|| changes::save(data_dir, &changes)).map_err(StoreError::from)?;
         self.enforce(&control.at_start, &control.configured, &changes).await?;
         control.changes = changes;
         Ok(())
@@ -115,7 +118,7 @@ impl Node {
         at_start: &Config,
         configured: &Config,
         changes: &[Change],
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Vec<String>, OrderError> {
         let mut config = configured.clone();
         config.keep_fixed(at_start);
         let notes = changes::apply(&mut config, changes);

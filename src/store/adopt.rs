@@ -9,9 +9,9 @@ use meta::{Account, Draft, NewBlob, Order, Place, Reservation, Target, Txn};
 use std::sync::Arc;
 use types::{BlobId, BucketId, ETag, Key, ObjectHeaders, Timestamp, WriteConditions};
 
-use crate::fleet::Member;
 use crate::ingest::out_of_room;
 use crate::md5::Md5;
+use crate::member::Member;
 use crate::reconcile::{Odd, Oddity, odd};
 use crate::{Store, StoreError};
 

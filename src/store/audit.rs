@@ -102,7 +102,7 @@ fn asked(inner: &Inner) -> u64 {
     for (bucket, policy) in inner.settings.policies() {
         (bucket.0, policy.copies()).hash(&mut hasher);
     }
-    for member in inner.fleet.members() {
+    for member in inner.fleet.members().iter() {
         let state = match member.state() {
             BackendState::Draining if member.is_held() => 3,
             BackendState::Active => 0,

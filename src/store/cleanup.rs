@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use types::{BlobId, Timestamp};
 
-use crate::fleet::Member;
+use crate::member::Member;
 use crate::{Inner, Progress, Store, StoreError};
 
 /// What one pass deletes at most: its commit stays small beside what clients wait for.
@@ -112,7 +112,7 @@ impl Store {
         let mut running = Vec::new();
         for (backend, orders) in orders {
             let Some(member) = self.0.fleet.get(backend) else { continue };
-            let (store, member) = (self.clone(), Arc::clone(member));
+            let store = self.clone();
             running.push(async move {
                 let remote = member.backend.is_remote();
                 (remote, store.delete_on(&member, orders).await)
@@ -201,7 +201,7 @@ impl Store {
             let swept = match member {
                 Some(member) => {
                     let list = [(target, blob)];
-                    let results = tokio::time::timeout(PATIENCE, remove(member, &list, false)).await;
+                    let results = tokio::time::timeout(PATIENCE, remove(&member, &list, false)).await;
                     results.is_ok_and(|results| results.iter().all(Result::is_ok))
                 }
                 None => false,

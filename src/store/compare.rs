@@ -6,7 +6,7 @@ use meta::{BlobRecord, Target};
 use std::collections::BTreeMap;
 use types::BlobId;
 
-use crate::fleet::Member;
+use crate::member::Member;
 
 /// Of one page of a backend's listing.
 const LIST_PAGE: usize = 1000;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use types::{BlobId, Timestamp};
 
 use crate::claim::Claim;
-use crate::fleet::Member;
 use crate::get::Cursor;
 use crate::ingest::out_of_room;
 use crate::lanes::Lane;
+use crate::member::Member;
 use crate::pins::Pin;
 use crate::purpose::Purpose;
 use crate::replicas::ranked;
@@ -261,7 +261,6 @@ impl Store {
         let mut lane = Lane::begin(self.clone(), Arc::clone(member), target, new, noted);
         let source =
             ranked(&self.0, record).first().and_then(|(_, replica)| self.0.fleet.get(replica.backend));
-        let source = source.cloned();
         let mut cursor = Cursor::over(Arc::clone(&self.0), blob, Arc::clone(record));
         'body: while !cursor.is_done() {
             for piece in cursor.step().await? {
@@ -334,7 +333,7 @@ impl Inner {
     /// Whether a replica is one of the copies that there should be.
     pub(crate) fn counts(&self, replica: &Replica) -> bool {
         let there = match self.fleet.get(replica.backend) {
-            Some(member) => (member.is_active() || member.is_held()) && !self.is_lost(member),
+            Some(member) => (member.is_active() || member.is_held()) && !self.is_lost(&member),
             // Inline values are where the records are.
             None => replica.place == Place::Inline && replica.backend == EMBEDDED,
         };

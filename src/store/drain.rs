@@ -7,7 +7,7 @@ use std::sync::Arc;
 use types::Timestamp;
 
 use crate::copies::LONGEST_REST_MS;
-use crate::fleet::Member;
+use crate::member::Member;
 use crate::{Inner, OrderError, Store, StoreError};
 
 /// Of the cleanup queue, at a time.
@@ -45,7 +45,7 @@ impl Store {
         if member.state() == BackendState::Removed {
             return Err(OrderError::Refused(format!("{name} was taken out already")));
         }
-        let left = others(inner, member).count();
+        let left = others(inner, &member).len();
         if left == 0 {
             return Err(OrderError::Refused(format!("{name} is the only backend that takes writes")));
         }
@@ -108,7 +108,7 @@ impl Store {
         let inner = &self.0;
         let member = inner.fleet.named(name)?;
         let left = |other: &Arc<Member>| inner.meta.ledger().left(Account::Backend(other.id));
-        others(inner, member).map(left).sum()
+        others(inner, &member).iter().map(left).sum()
     }
 
     /// Tasks that have to do with copies, counted so far as that says something.
@@ -141,8 +141,9 @@ impl Store {
 }
 
 /// Backends that take new replicas, besides one.
-fn others<'a>(inner: &'a Inner, member: &'a Arc<Member>) -> impl Iterator<Item = &'a Arc<Member>> {
-    inner.fleet.members().iter().filter(|other| other.id != member.id && other.is_active())
+fn others(inner: &Inner, member: &Member) -> Vec<Arc<Member>> {
+    let is_other = |other: &&Arc<Member>| other.id != member.id && other.is_active();
+    inner.fleet.members().iter().filter(is_other).cloned().collect()
 }
 
 pub(crate) fn holding(inner: &Inner, id: BackendId) -> Result<Holding, StoreError> {

@@ -65,7 +65,7 @@ pub enum OrderError {
 
 impl OrderError {
     pub(crate) fn no_backend(inner: &crate::Inner, name: &str) -> Self {
-        let names: Vec<_> = inner.fleet.members().iter().map(|member| member.name.as_str()).collect();
+        let names: Vec<_> = inner.fleet.members().iter().map(|member| member.name.clone()).collect();
         Self::NotFound(format!("there is no backend \"{name}\"; there are: {}", names.join(", ")))
     }
 }

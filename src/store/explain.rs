@@ -116,7 +116,7 @@ fn placed_replica(
     name: &dyn Fn(meta::BackendId) -> String,
 ) -> PlacedReplica {
     let member = inner.fleet.get(replica.backend);
-    let location = member.and_then(|member| member.location(blob, &replica.place));
+    let location = member.as_ref().and_then(|member| member.location(blob, &replica.place));
     let place = match (&replica.place, location) {
         (Place::Inline, _) => "inline".to_owned(),
         (_, Some(location)) => location.as_str().to_owned(),
@@ -129,7 +129,7 @@ fn placed_replica(
         (true, 0) => "is read now".to_owned(),
         (true, n) => format!("is choice {} now", n + 1),
     });
-    if let Some(member) = member {
+    if let Some(member) = &member {
         why.push(match (&replica.place, member.is_embedded(), member.backend.is_remote()) {
             (Place::Inline, ..) => "with its record".to_owned(),
             (_, true, _) => "in the data directory".to_owned(),
@@ -157,7 +157,7 @@ fn placed_replica(
         place,
         health: replica.health,
         verified: replica.verified,
-        state: member.map(|member| member.state()),
+        state: member.as_ref().map(|member| member.state()),
         circuit: member.map(|member| member.circuit()),
         counts: inner.counts(&replica),
         why: why.join(", "),

@@ -1,169 +1,41 @@
-//! The backends of the node: what each may be used for, how it is doing, what it was asked for.
+//! The backends of the node, in the order of the configuration; more may come while it runs.
 
-use backend::{Backend, BackendError, Fault, Local, Location};
-use meta::{Account, BackendId, BackendState, EMBEDDED, Meta, Month, Place, Target, Traffic};
-use parking_lot::{Mutex, RwLock};
+use arc_swap::ArcSwap;
+use backend::{Backend, Local};
+use meta::{Account, BackendId, Meta, Traffic};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
-use types::{BlobId, Timestamp};
+use std::sync::atomic::Ordering;
+use types::Timestamp;
 
-use crate::breaker::{Breaker, Circuit};
-use crate::pace::Pace;
+use crate::member::Member;
 use crate::placement::{Candidate, Placement, order};
-use crate::{BackendOptions, BackendSource, Before, MonthlyLimits, StoreError};
+use crate::{BackendOptions, BackendSource, Before, OrderError, StoreError};
 
 /// What the embedded backend is called where the configuration names none.
-const EMBEDDED_NAME: &str = "embedded";
+pub const EMBEDDED_NAME: &str = "embedded";
 
-/// One backend.
-#[derive(Debug)]
-pub struct Member {
-    pub id: BackendId,
-    pub name: String,
-    /// Whether objects have names there that people can read.
-    pub readable: bool,
-    pub backend: Arc<dyn Backend>,
-    pub breaker: Breaker,
-    /// Of copies, not of clients.
-    pub pace: Pace,
-    /// Replicas there that were found missing or damaged since the start.
-    pub bad_found: AtomicU64,
-    limits: MonthlyLimits,
-    state: RwLock<(BackendState, Timestamp)>,
-    /// Its draining rests.
-    held: AtomicBool,
-    /// What of its usage is in the monthly counters.
-    counted: Mutex<backend::Usage>,
-}
-
-impl Member {
-    pub fn is_embedded(&self) -> bool {
-        self.id == EMBEDDED
-    }
-
-    pub fn state(&self) -> BackendState {
-        self.state.read().0
-    }
-
-    pub fn state_since(&self) -> Timestamp {
-        self.state.read().1
-    }
-
-    pub fn set_state(&self, state: BackendState, since: Timestamp) {
-        *self.state.write() = (state, since);
-    }
-
-    pub fn hold(&self, held: bool) {
-        self.held.store(held, Ordering::Relaxed);
-    }
-
-    pub fn is_held(&self) -> bool {
-        self.state() == BackendState::Draining && self.held.load(Ordering::Relaxed)
-    }
-
-    /// Whether it takes new replicas.
-    pub fn is_active(&self) -> bool {
-        self.state() == BackendState::Active
-    }
-
-    /// Where a target's bytes are; `None` for an inline value, which is no backend's.
-    pub fn location(&self, blob: BlobId, place: &Place) -> Option<Location> {
-        match place {
-            Place::Inline => None,
-            Place::File => Some(self.backend.locate(blob, None)),
-            Place::Object(name) => Some(Location::new(Arc::clone(name))),
-        }
-    }
-
-    /// A place that was never used: `number` is new, or the blob's own for its first replica here.
-    pub fn target(&self, number: BlobId, readable: Option<&str>) -> Target {
-        let readable = readable.filter(|_| self.readable);
-        let name = self.backend.locate(number, readable);
-        Target::new(self.id, Place::Object(name.as_str().into()))
-    }
-
-    pub fn admits(&self) -> bool {
-        self.breaker.admits(Instant::now())
-    }
-
-    pub fn succeeded(&self) {
-        if self.breaker.succeeded() {
-            tracing::info!(backend = self.name, "the backend answers again");
-        }
-    }
-
-    pub fn failed(&self, error: &BackendError) {
-        // Some answer is an answer: a backend that says "absent" is alive.
-        if !error.fault.is_the_backends() {
-            self.succeeded();
-        } else if self.breaker.failed(Instant::now()) {
-            tracing::warn!(backend = self.name, %error, "the backend fails again and again; it is left alone");
-        }
-    }
-
-    /// Files the outcome of a call with the breaker.
-    pub fn judge<T>(&self, outcome: Result<T, BackendError>) -> Result<T, BackendError> {
-        match &outcome {
-            Ok(_) => self.succeeded(),
-            Err(error) => self.failed(error),
-        }
-        outcome
-    }
-
-    /// An outcome where no answer in time is the backend's failure.
-    pub fn too_late(&self) -> BackendError {
-        let error = BackendError::new(Fault::Unavailable, "no answer in time");
-        self.failed(&error);
-        error
-    }
-
-    /// Whether a month's limit leaves no room for `more`.
-    pub fn used_up(&self, traffic: Traffic, more: Traffic) -> bool {
-        let over = |limit: Option<u64>, used: u64, more: u64| {
-            limit.is_some_and(|limit| more > 0 && used.saturating_add(more) > limit)
-        };
-        over(self.limits.calls, traffic.calls, more.calls)
-            || over(self.limits.ingress_bytes, traffic.ingress_bytes, more.ingress_bytes)
-            || over(self.limits.egress_bytes, traffic.egress_bytes, more.egress_bytes)
-    }
-
-    pub fn has_limits(&self) -> bool {
-        self.limits != MonthlyLimits::default()
-    }
-
-    pub fn limits(&self) -> MonthlyLimits {
-        self.limits
-    }
-
-    pub fn circuit(&self) -> Circuit {
-        self.breaker.circuit()
-    }
-
-    /// Brings what it was asked for since the last time into the month's counters.
-    pub fn count(&self, meta: &Meta, now: Timestamp) -> Traffic {
-        let month = Month::of(now);
-        let mut counted = self.counted.lock();
-        let usage = self.backend.usage();
-        let more = Traffic {
-            calls: usage.calls.saturating_sub(counted.calls),
-            ingress_bytes: usage.ingress_bytes.saturating_sub(counted.ingress_bytes),
-            egress_bytes: usage.egress_bytes.saturating_sub(counted.egress_bytes),
-        };
-        if more != Traffic::default() {
-            *counted = usage;
-            meta.count_traffic(self.id, month, more);
-        }
-        meta.traffic(self.id, month)
-    }
-}
-
-/// All backends, in the order of the configuration.
+/// All backends.
 #[derive(Debug)]
 pub struct Fleet {
-    members: Vec<Arc<Member>>,
+    roster: ArcSwap<Roster>,
+    /// Held by whoever changes the roster.
+    changing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Roster {
+    /// In the order of the configuration.
+    members: Arc<[Arc<Member>]>,
     by_id: HashMap<BackendId, Arc<Member>>,
+}
+
+impl From<Vec<Arc<Member>>> for Roster {
+    fn from(members: Vec<Arc<Member>>) -> Self {
+        let by_id = members.iter().map(|member| (member.id, Arc::clone(member))).collect();
+        Self { members: members.into(), by_id }
+    }
 }
 
 impl Fleet {
@@ -175,55 +47,70 @@ impl Fleet {
     ) -> Result<Self, StoreError> {
         let only = [BackendOptions::embedded(EMBEDDED_NAME)];
         let options = if options.is_empty() { &only } else { options };
-        let known: Vec<String> = meta.backends()?.into_iter().map(|(name, _)| name).collect();
-        let mut members = Vec::with_capacity(options.len());
-        for options in options {
-            let backend = match &options.source {
-                BackendSource::Embedded => Arc::clone(embedded) as Arc<dyn Backend>,
-                BackendSource::Other(open) => {
-                    // A disk that is to be used for the first time must be there: only then is it marked, and
-                    // from then on a directory without the mark is a disk that is not mounted.
-                    let before = Before { node: meta.node_id()?, used: known.contains(&options.name) };
-                    open.0(&before)
-                        .map_err(|why| StoreError::Storage(format!("backend \"{}\": {why}", options.name)))?
-                }
-            };
-            let record = meta.backend(&options.name, options.is_embedded(), now)?;
-            meta.ledger().set_quota(Account::Backend(record.id), options.quota);
-            members.push(Arc::new(Member {
-                id: record.id,
-                name: options.name.clone(),
-                readable: options.readable,
-                counted: Mutex::new(backend.usage()),
-                backend,
-                breaker: Breaker::default(),
-                pace: Pace::new(options.copy_bytes_per_second),
-                bad_found: AtomicU64::new(0),
-                limits: options.monthly,
-                state: RwLock::new((record.state, record.since)),
-                held: AtomicBool::new(false),
-            }));
-        }
-        let by_id = members.iter().map(|member| (member.id, Arc::clone(member))).collect();
-        Ok(Self { members, by_id })
+        let fleet = Self { roster: ArcSwap::default(), changing: Mutex::default() };
+        let enlisted = fleet.enlist(meta, embedded, options, now);
+        enlisted.map_err(|error| match error {
+            OrderError::Store(error) => error,
+            refused => StoreError::Storage(refused.to_string()),
+        })?;
+        Ok(fleet)
     }
 
-    pub fn members(&self) -> &[Arc<Member>] {
-        &self.members
+    /// Opens those that are not open yet, all or none, and has all follow `options`, in this order. One that
+    /// is not named there stays as it is, behind them: its replicas are on record.
+    pub fn enlist(
+        &self,
+        meta: &Meta,
+        embedded: &Arc<Local>,
+        options: &[BackendOptions],
+        now: Timestamp,
+    ) -> Result<(), OrderError> {
+        let _alone = self.changing.lock();
+        let known = meta.backends()?;
+        let known: Vec<String> = known.into_iter().map(|(name, _)| name).collect();
+        let mut opened = HashMap::new();
+        for options in options.iter().filter(|options| self.named(&options.name).is_none()) {
+            opened.insert(options.name.as_str(), open(meta, embedded, &known, options)?);
+        }
+        let before = self.members();
+        let mut members = Vec::with_capacity(options.len());
+        for options in options {
+            if let Some(backend) = opened.remove(options.name.as_str()) {
+                members.push(Arc::new(Member::new(meta, backend, options, now)?));
+            } else if let Some(member) = self.named(&options.name) {
+                member.follow(meta, options);
+                members.push(member);
+            }
+        }
+        // The embedded one under its old name is the same.
+        let stays = |member: &&Arc<Member>| !members.iter().any(|other| other.id == member.id);
+        let rest: Vec<_> = before.iter().filter(stays).cloned().collect();
+        members.extend(rest);
+        self.roster.store(Arc::new(members.into()));
+        Ok(())
+    }
+
+    pub fn members(&self) -> Arc<[Arc<Member>]> {
+        Arc::clone(&self.roster.load().members)
     }
 
     /// `None`: a backend that is not configured (any more).
-    pub fn get(&self, id: BackendId) -> Option<&Arc<Member>> {
-        self.by_id.get(&id)
+    pub fn get(&self, id: BackendId) -> Option<Arc<Member>> {
+        self.roster.load().by_id.get(&id).cloned()
     }
 
-    pub fn named(&self, name: &str) -> Option<&Arc<Member>> {
-        self.members.iter().find(|member| member.name == name)
+    /// For messages; empty where it is not configured.
+    pub fn name_of(&self, id: BackendId) -> String {
+        self.get(id).map(|member| member.name.clone()).unwrap_or_default()
+    }
+
+    pub fn named(&self, name: &str) -> Option<Arc<Member>> {
+        self.roster.load().members.iter().find(|member| member.name == name).cloned()
     }
 
     /// There is nothing to choose: the embedded backend is all that there is.
     pub fn is_simple(&self) -> bool {
-        matches!(&self.members[..], [only] if only.is_embedded() && !only.has_limits())
+        matches!(&self.roster.load().members[..], [only] if only.is_embedded() && !only.has_limits())
     }
 
     /// Where a new replica of `size` bytes may go, best first.
@@ -237,15 +124,34 @@ impl Fleet {
             quota: meta.ledger().quota(Account::Backend(member.id)),
             occupied: meta.ledger().occupied(Account::Backend(member.id)),
         };
-        let candidates: Vec<Candidate> = self.members.iter().map(candidate).collect();
+        let members = self.members();
+        let candidates: Vec<Candidate> = members.iter().map(candidate).collect();
         let ordered = order(placement, &candidates);
-        ordered.into_iter().filter_map(|id| self.get(id).cloned()).collect()
+        ordered.into_iter().filter_map(|id| self.get(id)).collect()
     }
 
     /// Counts a replica there that is not what it should be.
     pub fn found_bad(&self, id: BackendId) {
         if let Some(member) = self.get(id) {
             member.bad_found.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn open(
+    meta: &Meta,
+    embedded: &Arc<Local>,
+    known: &[String],
+    options: &BackendOptions,
+) -> Result<Arc<dyn Backend>, OrderError> {
+    match &options.source {
+        BackendSource::Embedded => Ok(Arc::clone(embedded) as Arc<dyn Backend>),
+        BackendSource::Other(open) => {
+            // A disk that is to be used for the first time must be there: only then is it marked, and
+            // from then on a directory without the mark is a disk that is not mounted.
+            let node = meta.node_id()?;
+            let before = Before { node, used: known.contains(&options.name) };
+            open.0(&before).map_err(|why| OrderError::Refused(format!("backend \"{}\": {why}", options.name)))
         }
     }
 }

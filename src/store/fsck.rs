@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use types::{BlobId, Timestamp};
 
 use crate::compare::{Comparison, Stretch, Wrong};
-use crate::fleet::Member;
+use crate::member::Member;
 use crate::{Inner, Options, Store, StoreError};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -386,7 +386,7 @@ impl Census {
         let named = self.named.iter().filter(|(_, target)| target.backend == meta::EMBEDDED);
         let embedded = inner.fleet.get(meta::EMBEDDED);
         for (blob, target) in named {
-            let location = embedded.and_then(|member| member.location(*blob, &target.place));
+            let location = embedded.as_ref().and_then(|member| member.location(*blob, &target.place));
             if let Some(file) = location.and_then(|location| inner.local_file(&location)) {
                 sizes.remove(&file);
             }
@@ -415,8 +415,8 @@ impl Census {
     /// Lists every other backend and holds what it has against the records; with `verify` also its
     /// bytes.
     fn compare_backends(&mut self, store: &Store, verify: bool) -> Result<(), StoreError> {
-        let members = store.0.fleet.members().iter().filter(|member| !member.is_embedded());
-        let members: Vec<_> = members.cloned().collect();
+        let members = store.0.fleet.members();
+        let members: Vec<_> = members.iter().filter(|member| !member.is_embedded()).cloned().collect();
         if members.is_empty() {
             return Ok(());
         }

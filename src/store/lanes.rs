@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use types::BlobId;
 
 use crate::claim::{Claim, Noted, claimed};
-use crate::fleet::Member;
+use crate::member::Member;
 use crate::purpose::Purpose;
 use crate::{Store, StoreError};
 

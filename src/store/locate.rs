@@ -71,7 +71,7 @@ fn piece(inner: &Inner, part: Option<u16>, blob: BlobId, record: &BlobRecord) ->
 
 fn replica(inner: &Inner, blob: BlobId, replica: &Replica) -> ReplicaAt {
     let member = inner.fleet.get(replica.backend);
-    let location = member.and_then(|member| member.location(blob, &replica.place));
+    let location = member.as_ref().and_then(|member| member.location(blob, &replica.place));
     let place = match (location, &replica.place) {
         (_, Place::Inline) => "with the metadata".to_owned(),
         (Some(location), _) if replica.backend == meta::EMBEDDED => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use types::BlobId;
 
 use crate::copies::judged;
-use crate::fleet::Member;
+use crate::member::Member;
 use crate::{Inner, Placement, Store, StoreError};
 
 /// What one step looks at, and what it moves at most.
@@ -126,7 +126,7 @@ impl Store {
         if !movable || self.0.meta.intent(blob)?.is_some() {
             return Ok(false);
         }
-        let Some(member) = self.0.fleet.get(to).filter(|member| member.admits()).cloned() else {
+        let Some(member) = self.0.fleet.get(to).filter(|member| member.admits()) else {
             return Err(StoreError::Unavailable("the backend does not answer".to_owned()));
         };
         let task = CopyTask::new(TaskKind::Replicate, blob, self.now());
@@ -213,8 +213,8 @@ impl Levels {
             let open = member.breaker.is_closed() && !inner.is_out_of_disk(member);
             Tank { member: Arc::clone(member), open, quota, bytes, besides, planned }
         };
-        let members = inner.fleet.members().iter().filter(|member| member.is_active());
-        Self { asked, tanks: members.map(tank).collect() }
+        let members = inner.fleet.members();
+        Self { asked, tanks: members.iter().filter(|member| member.is_active()).map(tank).collect() }
     }
 
     /// One step over the blobs behind `after`: up to `max` moves. Blocks.

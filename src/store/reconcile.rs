@@ -14,7 +14,7 @@ use types::{BlobId, BucketId, Timestamp};
 
 use crate::adopt::Adoption;
 use crate::compare::{Comparison, Stretch, Wrong};
-use crate::fleet::Member;
+use crate::member::Member;
 use crate::replicas::Trouble;
 use crate::verify::{Look, Seen};
 use crate::{Store, StoreError};
@@ -102,7 +102,7 @@ impl Store {
         order: ReconcileOrder,
         after: Option<String>,
     ) -> Result<Option<Reconciliation>, StoreError> {
-        let Some(member) = self.0.fleet.named(&order.backend).cloned() else { return Ok(None) };
+        let Some(member) = self.0.fleet.named(&order.backend) else { return Ok(None) };
         let changes = !order.dry_run && (order.adopt.is_some() || order.clean);
         let alone = match changes {
             true => Some(Arc::clone(&self.0.adopting).try_lock_owned().map_err(|_| StoreError::Busy)?),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use types::{BlobId, Timestamp};
 
 use crate::drain::{Holding, holding};
+use crate::member::Member;
 use crate::{Inner, OrderError, Store, StoreError};
 
 const STEP_BLOBS: usize = 1000;
@@ -107,8 +108,8 @@ impl Store {
     }
 
     fn not_the_last(&self, record: &BackendRecord) -> Result<(), OrderError> {
-        let others = self.0.fleet.members().iter().filter(|member| member.id != record.id);
-        match others.filter(|member| member.is_active()).count() {
+        let is_other = |member: &&Arc<Member>| member.id != record.id && member.is_active();
+        match self.0.fleet.members().iter().filter(is_other).count() {
             0 => Err(OrderError::Refused("there is no other backend that takes writes".to_owned())),
             _ => Ok(()),
         }
@@ -200,10 +201,12 @@ impl Store {
 impl Inner {
     /// Backends besides `id` that are there and may be counted on.
     fn usable_backends(&self, id: BackendId) -> HashSet<BackendId> {
-        let members = self.fleet.members().iter().filter(|member| member.id != id);
-        let usable =
-            members.filter(|member| member.state() != BackendState::Removed && !self.is_lost(member));
-        let mut usable: HashSet<BackendId> = usable.map(|member| member.id).collect();
+        let is_usable = |member: &&Arc<Member>| {
+            member.id != id && member.state() != BackendState::Removed && !self.is_lost(member)
+        };
+        let members = self.fleet.members();
+        let mut usable: HashSet<BackendId> =
+            members.iter().filter(is_usable).map(|member| member.id).collect();
         // Its values are where the records are.
         usable.insert(EMBEDDED);
         usable

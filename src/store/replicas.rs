@@ -12,7 +12,7 @@ use std::time::Duration;
 use types::checksum::chunk_sum;
 use types::{BlobId, ByteRange};
 
-use crate::fleet::Member;
+use crate::member::Member;
 use crate::{Inner, StoreError};
 
 /// After so long without a chunk another replica is asked as well, if there is one.
@@ -198,7 +198,7 @@ impl Blob {
         let absent = || BackendError::new(Fault::Unavailable, "the backend is not configured");
         let member = inner.fleet.get(target.backend).ok_or_else(absent)?;
         let location = member.location(self.id, &target.place).ok_or_else(absent)?;
-        Ok((Arc::clone(member), location))
+        Ok((member, location))
     }
 
     /// The verified chunk at `chunk` from a local source. Blocks.
@@ -384,7 +384,7 @@ impl Stream {
 impl Inner {
     /// Something was wrong with a replica: it is marked if it was the bytes, and made good from another.
     pub(crate) fn doubt(&self, blob: BlobId, target: &Target, trouble: &Trouble) {
-        let backend = self.fleet.get(target.backend).map_or("", |member| &member.name);
+        let backend = self.fleet.name_of(target.backend);
         let now = self.now();
         let Some(health) = trouble.verdict(now) else {
             tracing::warn!(%blob, backend, ?trouble, "a replica could not be read");

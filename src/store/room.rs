@@ -4,7 +4,7 @@ use meta::Account;
 use types::BucketId;
 
 use crate::Store;
-use crate::fleet::Member;
+use crate::member::Member;
 
 /// What a place that has no end is said to have.
 const ENDLESS_BYTES: u64 = 1 << 50;
@@ -23,7 +23,8 @@ impl Store {
         let inner = &self.0;
         let (ledger, account) = (inner.meta.ledger(), Account::Bucket(bucket));
         let counters = ledger.counters(account);
-        let active = inner.fleet.members().iter().filter(|member| member.is_active());
+        let members = inner.fleet.members();
+        let active = members.iter().filter(|member| member.is_active());
         let left: Vec<u64> = active.map(|member| self.room_of(member)).collect();
         let of_backends = whole_copies(&left, inner.policy(Some(bucket)).copies());
         let free_bytes = ledger.left(account).map_or(of_backends, |left| left.min(of_backends));

@@ -174,7 +174,7 @@ impl Store {
     fn describe_bad(&self, look: &Look, why: String) -> Result<BadReplica, StoreError> {
         let inner = &self.0;
         let member = inner.fleet.get(look.target.backend);
-        let location = member.and_then(|member| member.location(look.blob, &look.target.place));
+        let location = member.as_ref().and_then(|member| member.location(look.blob, &look.target.place));
         let record = inner.meta.blob(look.blob)?;
         let another = |replica: &meta::Replica| !replica.is_at(&look.target) && replica.is_good();
         Ok(BadReplica {
@@ -218,7 +218,7 @@ struct Choice {
 
 impl Choice {
     fn new(inner: &Arc<Inner>, order: &ScrubOrder) -> Self {
-        let wanted = |member: &&Arc<crate::fleet::Member>| {
+        let wanted = |member: &&Arc<crate::member::Member>| {
             let named = order.backend.as_ref().is_none_or(|name| *name == member.name);
             named && (order.remote || !member.backend.is_remote()) && member.admits()
         };

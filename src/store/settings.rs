@@ -3,16 +3,18 @@
 use meta::{Account, BucketRecord};
 use parking_lot::RwLock;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use types::{BucketId, BucketName, Timestamp};
 
-use crate::{BackendOptions, BucketOptions, Limits, Options, Policy, Store, StoreError};
+use crate::{BackendOptions, BucketOptions, Limits, Options, OrderError, Policy, Store, StoreError};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub buckets: Vec<BucketOptions>,
-    /// Their quotas and rates; backends that the store was not opened with wait for the next start.
+    /// Those that are new are opened. Of the others what lies there stays as it is, and what is asked of
+    /// them changes.
     pub backends: Vec<BackendOptions>,
     pub max_object_size_bytes: u64,
     pub multipart_expiry: Duration,
@@ -74,23 +76,21 @@ impl InForce {
 }
 
 impl Store {
-    /// From now on. A bucket that is not named any more keeps its objects, and its id.
-    pub async fn change(&self, settings: Settings) -> Result<(), StoreError> {
-        let now = self.now();
-        self.blocking(move |inner| {
+    /// From now on; nothing has changed if a new backend cannot be opened. A bucket or backend that is not
+    /// named any more keeps its objects, and its id.
+    pub async fn change(&self, settings: Settings) -> Result<(), OrderError> {
+        let (now, inner) = (self.now(), Arc::clone(&self.0));
+        let changed = tokio::task::spawn_blocking(move || {
+            inner.fleet.enlist(&inner.meta, &inner.local, &settings.backends, now)?;
             inner.settings.open_buckets(&inner.meta, &settings.buckets, now)?;
-            for backend in &settings.backends {
-                if let Some(member) = inner.fleet.named(&backend.name) {
-                    inner.meta.ledger().set_quota(Account::Backend(member.id), backend.quota);
-                    member.pace.set(backend.copy_bytes_per_second);
-                }
-            }
             let InForce { max_object_size_bytes, multipart_expiry_ms, .. } = &inner.settings;
             max_object_size_bytes.store(settings.max_object_size_bytes, Ordering::Relaxed);
             multipart_expiry_ms.store(millis(settings.multipart_expiry), Ordering::Relaxed);
+            // Other copies may be asked for, and there may be another place for them.
+            inner.bells.audit.notify_one();
             Ok(())
-        })
-        .await
+        });
+        changed.await.unwrap_or_else(|error| Err(StoreError::Storage(error.to_string()).into()))
     }
 
     pub fn bucket(&self, name: &BucketName) -> Option<BucketId> {

@@ -47,7 +47,7 @@ impl Store {
     /// In the order of the configuration.
     pub fn backends(&self) -> Vec<BackendStatus> {
         let (inner, now) = (&self.0, self.now());
-        let status = |member: &std::sync::Arc<crate::fleet::Member>| BackendStatus {
+        let status = |member: &std::sync::Arc<crate::member::Member>| BackendStatus {
             name: member.name.clone(),
             state: member.state(),
             state_since: member.state_since(),
@@ -66,7 +66,7 @@ impl Store {
 
     /// Changes what a backend may be used for, durably. `false`: there is none of this name.
     pub async fn set_backend_state(&self, name: &str, state: BackendState) -> Result<bool, StoreError> {
-        let Some(member) = self.0.fleet.named(name).cloned() else { return Ok(false) };
+        let Some(member) = self.0.fleet.named(name) else { return Ok(false) };
         let (id, now) = (member.id, self.now());
         self.commit(Order::Alone, move |txn| Ok(txn.set_backend_state(id, state, now)?)).await?;
         if member.state() != state {
@@ -87,7 +87,7 @@ impl Store {
     /// alone for their failures.
     pub async fn watch_backends(&self) {
         let now = self.now();
-        for member in self.0.fleet.members() {
+        for member in self.0.fleet.members().iter() {
             member.count(&self.0.meta, now);
             let idle = member.circuit() == Circuit::Open;
             if idle && member.admits() {

@@ -71,7 +71,7 @@ impl Store {
                 sums.push(chunk_sum(&bytes));
             }
             pace.take(bytes.len() as u64).await;
-            if let Some(member) = member {
+            if let Some(member) = &member {
                 member.pace.take(bytes.len() as u64).await;
             }
             (source, offset) = (Some(opened), chunk.to);
@@ -105,7 +105,7 @@ impl Store {
         let now = self.now();
         let mut verdicts = Vec::with_capacity(looks.len());
         for Look { blob, target, seen } in looks {
-            let backend = self.0.fleet.get(target.backend).map_or("", |member| &member.name);
+            let backend = self.0.fleet.name_of(target.backend);
             let verdict = match seen {
                 Seen::Good => Verdict::Good,
                 Seen::Summed(sums) => Verdict::Summed(sums.clone()),

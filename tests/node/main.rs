@@ -20,6 +20,7 @@ mod place;
 mod powercut;
 mod quota;
 mod reload;
+mod reload_backends;
 mod service;
 mod steps;
 mod verifying;

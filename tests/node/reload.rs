@@ -13,19 +13,19 @@ fn start() -> Node {
     Node::start(NodeConfig::new(BINARY).bucket(bucket)).expect("the node starts")
 }
 
-fn edit(node: &Node, from: &str, to: &str) {
+pub fn edit(node: &Node, from: &str, to: &str) {
     let text = fs::read_to_string(node.config_path()).expect("the configuration");
     assert!(text.contains(from), "{from} is not in {text}");
     fs::write(node.config_path(), text.replace(from, to)).expect("the configuration");
 }
 
-fn append(node: &Node, more: &str) {
+pub fn append(node: &Node, more: &str) {
     let text = fs::read_to_string(node.config_path()).expect("the configuration");
     fs::write(node.config_path(), text + more).expect("the configuration");
 }
 
 /// A further bucket with a credential, as the file has it.
-fn further(name: &str) -> (String, Credential) {
+pub fn further(name: &str) -> (String, Credential) {
     let bucket = BucketConfig::new(name);
     let credential = bucket.credentials[0].clone();
     let text = format!(
@@ -36,21 +36,21 @@ fn further(name: &str) -> (String, Credential) {
 }
 
 /// Writers and readers that count what fails.
-struct Load {
+pub struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
     running: Vec<tokio::task::JoinHandle<Vec<String>>>,
 }
 
 impl Load {
-    fn start(client: &S3Client) -> Self {
+    pub fn start(client: &S3Client) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let one = |n: u64| tokio::spawn(keep_busy(client.clone(), n, Arc::clone(&stop), Arc::clone(&done)));
         let running = (0..6).map(one).collect();
         Self { stop, done, running }
     }
 
-    async fn went_on(&self, requests: u64) {
+    pub async fn went_on(&self, requests: u64) {
         let (wanted, until) =
             (self.done.load(Ordering::Relaxed) + requests, Instant::now() + Duration::from_secs(60));
         while self.done.load(Ordering::Relaxed) < wanted {
@@ -59,7 +59,7 @@ impl Load {
         }
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.running {
             let failures = task.await.expect("a task of the load");

@@ -6,6 +6,7 @@ use crate::reload::ReloadError;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
+use store::OrderError;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reloaded {
@@ -30,6 +31,7 @@ impl From<ReloadError> for Fault {
     fn from(error: ReloadError) -> Self {
         match error {
             ReloadError::Bad(why) => Self::new(FaultCode::BadConfiguration, why.to_string()),
+            ReloadError::Store(OrderError::Refused(why)) => Self::new(FaultCode::BadConfiguration, why),
             ReloadError::Store(why) => why.into(),
         }
     }

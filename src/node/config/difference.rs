@@ -27,6 +27,21 @@ impl Settings {
         Self(settings)
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Takes over from another file what it says of the table `name`.
+    pub fn take_over(&mut self, name: &str, from: &Self) {
+        let of_it = |other: &str| {
+            other.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.0.retain(|other, _| !of_it(other));
+        self.0.extend(
+            from.0.iter().filter(|(other, _)| of_it(other)).map(|(name, value)| (name.clone(), *value)),
+        );
+    }
+
     /// Names of what is not the same in both. Of a table that only one has, its name alone.
     fn differing<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
         let names: BTreeSet<&str> = self.0.keys().chain(other.0.keys()).map(String::as_str).collect();
@@ -45,11 +60,41 @@ impl Difference {
     pub fn between(before: &Config, after: &Config) -> Self {
         let names = before.settings.differing(&after.settings).into_iter().map(str::to_owned);
         let tls_appears = before.s3.tls.is_some() != after.s3.tls.is_some();
-        let fixed = |name: &String| is_fixed(name) || (tls_appears && name.starts_with("s3.tls"));
-        let (fixed, mut changed): (Vec<_>, Vec<_>) = names.partition(fixed);
+        let added: Vec<String> = after.added_to(before).map(|backend| setting_of(&backend.name)).collect();
+        let fixed = |name: &String| match () {
+            () if added.contains(name) && !before.settings.has(name) => false,
+            () => is_fixed(name) || (tls_appears && name.starts_with("s3.tls")),
+        };
+        let (mut fixed, mut changed): (Vec<_>, Vec<_>) = names.partition(fixed);
+        fixed.extend(unnamed_embedded(before, after));
+        changed.extend(order(before, after));
         changed.extend(credentials(before, after));
         Self { changed, fixed }
     }
+}
+
+/// What the file calls a backend's table.
+pub fn setting_of(backend: &str) -> String {
+    format!("backends.{}", in_settings(backend))
+}
+
+/// Without any backend in the file there is the embedded one; it is not there beside others that are.
+fn unnamed_embedded(before: &Config, after: &Config) -> Option<String> {
+    let unnamed = match before.embedded() {
+        Some(backend) => !before.settings.has(&setting_of(&backend.name)),
+        None => before.backends.is_empty(),
+    };
+    let gone = unnamed && !after.backends.is_empty() && after.embedded().is_none();
+    gone.then(|| setting_of(store::EMBEDDED_NAME))
+}
+
+/// The order of the backends, which `pack` goes by.
+fn order(before: &Config, after: &Config) -> Option<String> {
+    let names = |config: &Config, other: &Config| -> Vec<String> {
+        let common = config.backends.iter().filter(|backend| other.backend(&backend.name).is_some());
+        common.map(|backend| backend.name.clone()).collect()
+    };
+    (names(before, after) != names(after, before)).then(|| "the order of backends".to_owned())
 }
 
 /// Credentials that are not the same in both.
@@ -113,8 +158,12 @@ fn setting(value: &DeValue<'_>, name: &str, settings: &mut BTreeMap<String, u64>
 /// What a table of a list is called.
 fn title(table: &DeTable<'_>) -> Option<String> {
     let named = ["name", "path"].iter().find_map(|key| table.get(*key));
-    // A dot would look like the next level.
-    Some(named?.get_ref().as_str()?.replace('.', "_"))
+    Some(in_settings(named?.get_ref().as_str()?))
+}
+
+/// A dot would look like the next level.
+fn in_settings(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 fn hash(value: &DeValue<'_>, digest: &mut DefaultHasher) {
@@ -199,5 +248,37 @@ quota = "5GB"
         ]);
         assert_eq!(found.changed, ["buckets.app-2"]);
         assert_eq!(found.fixed, ["data_dir", "s3.listen"]);
+    }
+
+    const USB: &str = "\n[[backends]]\nname = \"usb\"\nkind = \"disk\"\npath = \"u\"\n";
+
+    #[test]
+    fn a_backend_may_come_but_not_go_or_move() {
+        let more = format!("{BEFORE}{USB}quota = \"1GB\"\n");
+        let added = Difference::between(&config(BEFORE), &config(&more));
+        assert_eq!((added.changed, added.fixed), (vec!["backends.usb".to_owned()], vec![]));
+        let gone = Difference::between(&config(&more), &config(BEFORE));
+        assert_eq!((gone.changed, gone.fixed), (vec![], vec!["backends.usb".to_owned()]));
+        let moved = more.replace("\"u\"", "\"v\"").replace("\"1GB\"\n[[b", "\"2GB\"\n[[b");
+        let moved = Difference::between(&config(&more), &config(&moved));
+        assert_eq!(moved.fixed, ["backends.usb.path"]);
+        let renamed = Difference::between(&config(BEFORE), &config(&BEFORE.replace("local", "main")));
+        assert_eq!((renamed.changed, renamed.fixed.len()), (vec![], 2), "there is one embedded backend");
+        let turned = BEFORE.replace("[[backends]]", &format!("{USB}[[backends]]"));
+        let turned = Difference::between(&config(&more), &config(&turned)).changed;
+        assert_eq!(turned, ["backends.usb.quota", "the order of backends"]);
+    }
+
+    #[test]
+    fn the_backend_that_no_file_names_is_thought_of() {
+        let bare = config(&BEFORE[..BEFORE.find("[[backends]]").unwrap()]);
+        let named = Difference::between(&bare, &config(BEFORE));
+        assert_eq!((named.changed, named.fixed), (vec!["backends.local".to_owned()], vec![]));
+        let without = BEFORE[..BEFORE.find("[[backends]]").unwrap()].to_owned() + USB;
+        let lost = Difference::between(&bare, &config(&without));
+        assert_eq!(
+            (lost.changed, lost.fixed),
+            (vec!["backends.usb".to_owned()], vec!["backends.embedded".to_owned()])
+        );
     }
 }

@@ -134,7 +134,13 @@ pub const FIXED: &[&str] = &[
     "telemetry",
 ];
 /// The exceptions.
-pub const FLEXIBLE: &[&str] = &["backends.*.quota", "backends.*.max_copy_bandwidth"];
+pub const FLEXIBLE: &[&str] = &[
+    "backends.*.quota",
+    "backends.*.max_copy_bandwidth",
+    "backends.*.monthly_calls",
+    "backends.*.monthly_egress",
+    "backends.*.monthly_ingress",
+];
 
 /// Each table as it is written in the file, with its keys.
 pub const TABLES: &[(&str, &[&str])] = &[

@@ -8,7 +8,7 @@ use types::{BlobId, BucketId};
 
 use super::{Census, Difference, Names, WholeFile};
 use crate::compare::Wrong;
-use crate::fleet::Member;
+use crate::member::Member;
 use crate::pace::Pace;
 use crate::verify::Seen;
 use crate::{Inner, Store, StoreError};

@@ -2,8 +2,9 @@
 
 mod provider;
 
-use super::keys;
+use super::difference::setting_of;
 use super::reader::{At, Reader, Section};
+use super::{Config, keys};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,82 @@ pub enum Kind {
         path: PathBuf,
     },
     S3(Box<Provider>),
+}
+
+impl Backend {
+    /// The one that is there where the file names none.
+    fn unnamed() -> Self {
+        let (quota_bytes, copy_bytes_per_second) = (None, None);
+        Self {
+            name: store::EMBEDDED_NAME.to_owned(),
+            quota_bytes,
+            copy_bytes_per_second,
+            kind: Kind::Embedded,
+        }
+    }
+
+    fn is_embedded(&self) -> bool {
+        matches!(self.kind, Kind::Embedded)
+    }
+
+    /// Takes over what cannot change while it is open.
+    fn keep_fixed(&mut self, running: &Self) {
+        let monthly = match &self.kind {
+            Kind::S3(provider) => provider.monthly,
+            _ => Monthly::default(),
+        };
+        self.kind = running.kind.clone();
+        if let Kind::S3(provider) = &mut self.kind {
+            provider.monthly = monthly;
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn backend(&self, name: &str) -> Option<&Backend> {
+        self.backends.iter().find(|backend| backend.name == name)
+    }
+
+    pub(super) fn embedded(&self) -> Option<&Backend> {
+        self.backends.iter().find(|backend| backend.is_embedded())
+    }
+
+    /// Backends that a node with the configuration `running` can open beside its own. The embedded one
+    /// is always there: only one that had no name can get one.
+    pub(super) fn added_to<'a>(&'a self, running: &'a Self) -> impl Iterator<Item = &'a Backend> {
+        let may_come = |backend: &&Backend| !backend.is_embedded() || running.embedded().is_none();
+        let new = |backend: &&Backend| running.backend(&backend.name).is_none();
+        self.backends.iter().filter(new).filter(may_come)
+    }
+
+    /// Those of the running node stay, as far as they cannot change; new ones come to them.
+    pub(super) fn keep_backends(&mut self, running: &Self) {
+        if running.backends.is_empty() && !self.backends.is_empty() && self.embedded().is_none() {
+            self.backends.push(Backend::unnamed());
+        }
+        let second = |backend: &Backend| {
+            backend.is_embedded() && running.embedded().is_some() && running.backend(&backend.name).is_none()
+        };
+        self.backends.retain(|backend| !second(backend));
+        for old in &running.backends {
+            match self.backends.iter_mut().find(|backend| backend.name == old.name) {
+                Some(backend) => backend.keep_fixed(old),
+                None => self.backends.push(old.clone()),
+            }
+        }
+    }
+
+    /// Backends of `file` that have been opened since belong to this, the running node's configuration.
+    pub fn take_in_backends(&mut self, file: &Self) {
+        let added: Vec<Backend> = file.added_to(self).cloned().collect();
+        if self.backends.is_empty() && !added.is_empty() && file.embedded().is_none() {
+            self.backends.push(Backend::unnamed());
+        }
+        for backend in added {
+            self.settings.take_over(&setting_of(&backend.name), &file.settings);
+            self.backends.push(backend);
+        }
+    }
 }
 
 impl Kind {
