@@ -23,6 +23,7 @@ use crate::filesystem::{COMMIT_PATIENCE, FileSystem, LASTING, Looked};
 use crate::naming::RenameFlags;
 use crate::reply;
 use crate::writing::{Access, Opened};
+use crate::xattr;
 
 /// What one request to write carries at most; the kernel allows no more by default.
 const MAX_WRITE_BYTES: u32 = 1 << 20;
@@ -270,6 +271,9 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if !xattr::has_namespace(name) {
+            return reply.error(fuser::Errno::EOPNOTSUPP);
+        }
         let (fs, name) = (Arc::clone(&self.fs), name.to_owned());
         let work = move || fs.extended_attribute(ino.0, &name);
         self.dispatch.read(reply, work, reply::xattr(size), drop);

@@ -6,13 +6,15 @@
 use fuser::BackingId;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Default)]
 pub struct Backings {
     inodes: Mutex<HashMap<u64, Handles>>,
-    /// The kernel, or the file system below, has refused once: it will again.
+    /// The kernel has refused once, and will again. What a file system below refuses (as one that is stacked too
+    /// high) says nothing of the others.
     refused: AtomicBool,
 }
 
@@ -57,7 +59,8 @@ impl Backings {
         match make()? {
             Ok(backing) => Some(Arc::new(backing)),
             Err(error) => {
-                if !self.refused.swap(true, Ordering::Relaxed) {
+                let for_all = matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported);
+                if for_all && !self.refused.swap(true, Ordering::Relaxed) {
                     tracing::info!(%error, "the kernel does not read files by itself here");
                 }
                 None

@@ -228,9 +228,9 @@ impl FileSystem {
             Plain::No => None,
             Plain::Unverified => {
                 let (store, open) = (self.store().clone(), Arc::clone(&open));
-                self.runtime.spawn_blocking(move || {
+                self.runtime.spawn(async move {
                     if let Handle::File(file) = &*open
-                        && let Err(error) = file.verify(&store)
+                        && let Err(error) = file.verify(&store).await
                     {
                         tracing::error!(%error, "a file fails its verification");
                     }
@@ -258,7 +258,7 @@ impl FileSystem {
     /// How long to wait for what is done to a file in the making: it has to be read, and to reach the disk.
     pub fn patience(&self, handle: u64) -> Duration {
         let bytes = match self.handles.get(handle).as_deref() {
-            Ok(Handle::Staged(file)) => file.staged.size_now().unwrap_or(0),
+            Ok(Handle::Staged(file)) => file.staged.shown().size,
             _ => 0,
         };
         COMMIT_PATIENCE + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND)

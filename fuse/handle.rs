@@ -88,8 +88,8 @@ impl FileHandle {
         self.opened(store).map(Some)
     }
 
-    pub fn verify(&self, store: &Store) -> Answer<()> {
-        store.verify_plain(self.opened(store)?).map_err(errno::of)
+    pub async fn verify(&self, store: &Store) -> Answer<()> {
+        store.verify_plain(self.opened(store)?).await.map_err(errno::of)
     }
 
     /// Up to `size` bytes; fewer only at the end. Blocks, also for a network.

@@ -398,7 +398,8 @@ impl Table {
 
     /// Whether the kernel may remember anything that a change of this path, seen from the root, makes wrong. With what
     /// was `deleted` the directories above it may be gone, those too that were found a moment ago and not looked into.
-    pub fn may_remember(&self, path: &str, deleted: bool) -> bool {
+    /// A directory that was found since the commit became visible (`commits`) may still be absent for the kernel.
+    pub fn may_remember(&self, path: &str, deleted: bool, commits: u64) -> bool {
         let mut at = ROOT;
         let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
         let is_marker = path.ends_with('/');
@@ -408,6 +409,7 @@ impl Table {
                 return true;
             }
             match self.child(at, name) {
+                Some(child) if self.entered_since(child, commits) => return true,
                 Some(child) => at = child,
                 None => {
                     let directory = self.directory(at);
@@ -533,10 +535,13 @@ mod tests {
         let inodes = inodes();
         let a = enter(&inodes, ROOT, "a");
         let mut table = inodes.lock();
-        let remembers = |table: &Table, path| table.may_remember(path, false);
+        // Long after everything was found.
+        let remembers = |table: &Table, path| table.may_remember(path, false, 9);
         assert!(remembers(&table, "x") && remembers(&table, "a/x") && remembers(&table, "a/"));
         assert!(!remembers(&table, "b/x") && !remembers(&table, "a/b/x") && !remembers(&table, "b/"));
-        assert!(table.may_remember("a/b/x", true) && !table.may_remember("b/x", true));
+        assert!(table.may_remember("a/b/x", true, 9) && !table.may_remember("b/x", true, 9));
+        // Found with this commit or after it: the answer may be on its way, to a kernel that remembers nothing there.
+        assert!(table.may_remember("a/b/x", false, 0));
         table.asked(a, "b");
         assert!(remembers(&table, "a/b/x") && !remembers(&table, "a/c/x"));
         table.list(ROOT);

@@ -118,7 +118,7 @@ impl FileSystem {
         }
         // Whoever is writing under this name has no name to write to any more.
         for staged in table.staged_at(parent, name).to_vec() {
-            staged.state().unlinked = true;
+            staged.unlink();
             table.end_staged(&staged);
         }
         table.touch(parent, (self.options.clock)());

@@ -56,7 +56,7 @@ impl Listener for Notices {
         let foreign = |change: &&Change| {
             let path = change.key.as_str().get(self.inodes.prefix().len()..).unwrap_or_default();
             let deleted = change.version.is_none();
-            ours(change) && change.origin != self.origin && table.may_remember(path, deleted)
+            ours(change) && change.origin != self.origin && table.may_remember(path, deleted, commits)
         };
         let changes: Vec<Change> = changes.iter().filter(foreign).cloned().collect();
         drop(table);

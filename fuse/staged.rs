@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::Held;
 use types::{ObjectHeaders, Timestamp};
 
@@ -23,7 +25,49 @@ pub struct Staged {
     pub creator: u32,
     /// Held while it is being committed: nobody writes meanwhile.
     pub committing: tokio::sync::Mutex<()>,
+    /// Held while a disk or a network is waited for.
     state: Mutex<State>,
+    /// What the state was when nobody held it last. It is held for no longer than a copy takes, so it may be asked for
+    /// below the lock of the inodes, on which commits wait.
+    shown: Mutex<Shown>,
+    unlinked: AtomicBool,
+}
+
+/// What others see of a file in the making.
+#[derive(Clone, Copy)]
+pub struct Shown {
+    pub size: u64,
+    pub untouched: bool,
+    /// Closed once with nothing in it: from then on everybody may see it.
+    pub closed: bool,
+    modified: Timestamp,
+    meta: Metadata,
+}
+
+/// The state, to be looked at and changed; what it comes to is shown afterwards.
+pub struct Changing<'a> {
+    state: MutexGuard<'a, State>,
+    shown: &'a Mutex<Shown>,
+}
+
+impl Deref for Changing<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        *self.shown.lock() = self.state.shown();
+    }
 }
 
 pub struct State {
@@ -37,11 +81,10 @@ pub struct State {
     committed_changes: u64,
     /// Something was written, not only made.
     pub written: bool,
-    /// Closed once with nothing in it: from then on everybody may see it.
+    /// Closed once with nothing in it.
     pub closed: bool,
     /// Its number is a version's.
     pub committed: bool,
-    pub unlinked: bool,
     /// A commit that failed is not tried again behind its caller's back.
     pub failed: Option<Errno>,
     pub writers: usize,
@@ -108,36 +151,44 @@ impl Staged {
             written: false,
             closed: false,
             committed: false,
-            unlinked: false,
             failed: None,
             writers: 0,
             appends_only: true,
         };
-        Self { number, creator, committing: tokio::sync::Mutex::new(()), state: Mutex::new(state) }
+        let shown = Mutex::new(state.shown());
+        let (committing, state) = (tokio::sync::Mutex::new(()), Mutex::new(state));
+        Self { number, creator, committing, state, shown, unlinked: AtomicBool::new(false) }
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+    pub fn state(&self) -> Changing<'_> {
+        Changing { state: self.state.lock(), shown: &self.shown }
     }
 
-    /// For whoever must not wait: `None` while it is being written to.
-    pub fn size_now(&self) -> Option<u64> {
-        self.state.try_lock().map(|state| state.size())
+    pub fn shown(&self) -> Shown {
+        *self.shown.lock()
+    }
+
+    /// It has no name any more that it could take.
+    pub fn unlink(&self) {
+        self.unlinked.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_unlinked(&self) -> bool {
+        self.unlinked.load(Ordering::SeqCst)
     }
 
     pub fn attr(&self, options: &Options) -> Attr {
-        let state = self.state.lock();
-        let meta = Metadata::read(&state.headers.user_metadata);
+        let Shown { size, modified, meta, .. } = self.shown();
         Attr {
             ino: self.number,
             kind: Kind::File,
-            size: state.size(),
-            mtime: meta.mtime.unwrap_or(state.modified.into()),
-            ctime: state.modified.into(),
+            size,
+            mtime: meta.mtime.unwrap_or(modified.into()),
+            ctime: modified.into(),
             perm: meta.mode.unwrap_or(options.file_mode) & attr::MODE_BITS & !attr::SET_ID_BITS,
             uid: meta.uid.unwrap_or(options.uid),
             gid: meta.gid.unwrap_or(options.gid),
-            links: u32::from(!state.unlinked),
+            links: u32::from(!self.is_unlinked()),
         }
     }
 }
@@ -148,6 +199,16 @@ fn replacing(ground: &Ground, bytes: u64) -> Ground {
 }
 
 impl State {
+    fn shown(&self) -> Shown {
+        Shown {
+            size: self.size(),
+            untouched: self.is_untouched(),
+            closed: self.closed,
+            modified: self.modified,
+            meta: Metadata::read(&self.headers.user_metadata),
+        }
+    }
+
     pub fn size(&self) -> u64 {
         match &self.content {
             Content::Untouched => self.base_size(),
@@ -168,7 +229,7 @@ impl State {
 
     /// There is something that nobody else sees yet.
     pub fn is_dirty(&self) -> bool {
-        self.changes != self.committed_changes && !self.unlinked && self.failed.is_none()
+        self.changes != self.committed_changes && self.failed.is_none()
     }
 
     /// It is as the version that it was opened over.

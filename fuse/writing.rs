@@ -107,7 +107,7 @@ impl FileSystem {
         }
         let process = caller.process();
         let visible =
-            |staged: &&Arc<Staged>| caller.thread == 0 || staged.creator == process || staged.state().closed;
+            |staged: &&Arc<Staged>| caller.thread == 0 || staged.creator == process || staged.shown().closed;
         staged.iter().rev().find(visible).cloned()
     }
 
@@ -165,7 +165,7 @@ impl FileSystem {
         let handle = self.open_staged(&staged, access, caller);
         let mut table = self.inodes.lock();
         table.enter_staged(parent, name, &staged);
-        if !staged.state().is_untouched() {
+        if !staged.shown().untouched {
             // A new name, for whoever makes it.
             table.touch(parent, (self.options.clock)());
         }
@@ -289,6 +289,9 @@ impl FileSystem {
             let state = staged.state();
             if let Some(error) = state.failed {
                 return Err(error);
+            }
+            if staged.is_unlinked() {
+                return Ok(());
             }
             let Some(job) = state.job(&self.ground())? else { return Ok(()) };
             (job, !state.committed, state.headers.clone(), state.appends_only)

@@ -29,13 +29,15 @@ const COUNT_STEP: usize = 1000;
 const CREATE: i32 = 1;
 const REPLACE: i32 = 2;
 
+/// Labels, capabilities and ACLs are never there. EOPNOTSUPP says so of the whole file system: after one ENODATA,
+/// `ls -l` would ask twice for each name, and the kernel remembers no answer.
+pub fn has_namespace(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+}
+
 impl FileSystem {
     pub fn extended_attribute(&self, ino: u64, name: &OsStr) -> Answer<Vec<u8>> {
         let name = name.to_str().ok_or(Errno::NODATA)?;
-        // Capabilities and ACLs are asked for often, and never there.
-        if !name.starts_with(PREFIX) {
-            return Err(Errno::NODATA);
-        }
         if let Some(prefix) = self.directory_prefix(ino) {
             return match name {
                 HIDDEN => Ok(self.hidden_text(&prefix)?.into_bytes()),

@@ -9,4 +9,6 @@ scripts/deps.sh
 
 # The program is wanted, not the service: in this runlevel installing it does not start it.
 RUNLEVEL=1 want nginx nginx-light
+# rclone, where `make test` has brought it.
+PATH="$PATH:$S3O_VENV/bin"
 exec cargo bench --locked --package s3-orchestrator --bench bench -- "$@"

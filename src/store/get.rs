@@ -150,7 +150,7 @@ impl OpenObject {
 
 impl OpenObject {
     /// Of the blob, where it does not lie with the metadata.
-    pub(crate) fn record(&self) -> Option<&BlobRecord> {
+    pub(crate) fn record(&self) -> Option<&Arc<BlobRecord>> {
         match &self.body {
             Body::Inline(_) => None,
             Body::Stored(record) => Some(record),

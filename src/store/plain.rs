@@ -1,34 +1,36 @@
 //! Blobs whose file a kernel may read by itself: one local file that holds exactly their bytes, and that was
 //! verified since the node started. Nobody verifies what is read that way.
 
-use meta::{Content, Place};
+use meta::{BackendId, Target};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::os::fd::{AsFd as _, OwnedFd};
-use types::{BlobId, ByteRange};
+use std::sync::Arc;
+use types::BlobId;
 
+use crate::pace::Pace;
+use crate::replicas::{Blob, Opened};
+use crate::verify::Seen;
 use crate::{OpenObject, Store, StoreError};
 
 /// Beyond so many, all are verified again when they are opened again.
 const MAX_KNOWN: usize = 1 << 20;
-/// What is read at a time to verify a blob.
-const STEP_BYTES: u64 = 4 << 20;
 
 #[derive(Default)]
-pub(crate) struct Verified(Mutex<HashSet<BlobId>>);
+pub(crate) struct Verified(Mutex<HashSet<(BlobId, BackendId)>>);
 
 impl Verified {
     /// Its bytes were hashed on their way in, or read and found good.
-    pub fn note(&self, blob: BlobId) {
+    pub fn note(&self, blob: BlobId, backend: BackendId) {
         let mut known = self.0.lock();
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
-        known.insert(blob);
+        known.insert((blob, backend));
     }
 
-    fn has(&self, blob: BlobId) -> bool {
-        self.0.lock().contains(&blob)
+    fn has(&self, blob: BlobId, backend: BackendId) -> bool {
+        self.0.lock().contains(&(blob, backend))
     }
 }
 
@@ -40,31 +42,53 @@ pub enum Plain {
     No,
 }
 
+/// The replica that would be read, if it is a file of ours.
+fn plain_replica(store: &Store, opened: &OpenObject) -> Option<(Blob, Target)> {
+    let record = opened.record().filter(|record| record.is_summed())?;
+    let blob = Blob { id: opened.object().blob, record: Arc::clone(record), end: record.size };
+    let target = blob.best(&store.0, &[], None)?;
+    let good = record.replica_at(&target).is_some_and(meta::Replica::is_good);
+    (good && is_own_file(store, blob.id, &target)).then_some((blob, target))
+}
+
+/// What was adopted where it lay may be changed there by whoever put it there.
+fn is_own_file(store: &Store, blob: BlobId, target: &Target) -> bool {
+    let Some(member) = store.0.fleet.get(target.backend).filter(|member| !member.backend.is_remote()) else {
+        return false;
+    };
+    let location = member.location(blob, &target.place);
+    location.is_some_and(|location| member.backend.is_reserved(&location))
+}
+
 impl Store {
     /// Opens the file, and nothing else.
     pub fn plain(&self, opened: &OpenObject) -> Result<Plain, StoreError> {
-        let blob = opened.object().blob;
-        let is_file = opened.record().is_some_and(|record| match &record.content {
-            Content::Bytes { replicas, .. } => replicas.iter().any(|replica| replica.place == Place::File),
-            Content::Parts(_) => false,
-        });
-        match is_file {
-            false => Ok(Plain::No),
-            true if !self.0.verified.has(blob) => Ok(Plain::Unverified),
-            true => Ok(Plain::File(self.0.local.get(blob)?.as_fd().try_clone_to_owned()?)),
+        let Some((blob, target)) = plain_replica(self, opened) else { return Ok(Plain::No) };
+        if !self.0.verified.has(blob.id, target.backend) {
+            return Ok(Plain::Unverified);
+        }
+        let source = blob.open_local(&self.0, &target).map_err(|trouble| trouble.into_error(blob.id))?;
+        match source.map(|source| source.opened) {
+            Some(Opened::File(file)) => Ok(Plain::File(file.as_fd().try_clone_to_owned()?)),
+            _ => Ok(Plain::No),
         }
     }
 
-    /// Reads all of it once. May take as long as the disk needs for that.
-    pub fn verify_plain(&self, opened: &OpenObject) -> Result<(), StoreError> {
-        let size = opened.object().size;
-        let mut start = 0;
-        while start < size {
-            let end = (start + STEP_BYTES).min(size);
-            opened.read_now(ByteRange { start, end })?;
-            start = end;
+    /// Its bytes were hashed on their way to `targets`.
+    pub(crate) fn note_written(&self, blob: BlobId, targets: &[Target]) {
+        let files = targets.iter().filter(|target| is_own_file(self, blob, target));
+        files.for_each(|target| self.0.verified.note(blob, target.backend));
+    }
+
+    /// Reads all of it once, which takes as long as the disk needs for that.
+    pub async fn verify_plain(&self, opened: &OpenObject) -> Result<(), StoreError> {
+        let Some((blob, target)) = plain_replica(self, opened) else { return Ok(()) };
+        let look = self.look_at(blob.id, &blob.record, &target, &Pace::new(None)).await;
+        match &look.seen {
+            Seen::Good => self.0.verified.note(blob.id, target.backend),
+            Seen::Bad(_) => drop(self.note_seen(&[look]).await?),
+            Seen::Summed(_) | Seen::Unread(_) => {}
         }
-        self.0.verified.note(opened.object().blob);
         Ok(())
     }
 }

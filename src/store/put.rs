@@ -52,7 +52,7 @@ impl Store {
     ) -> Result<Object, StoreError> {
         let Asker { bucket, origin, waits } = asker;
         let Ingested { blob, md5, checksum, room, landed } = body;
-        let id = blob.id;
+        let (id, targets) = (blob.id, blob.targets.clone());
         let draft = Draft {
             blob: id,
             inline: blob.is_inline(),
@@ -76,7 +76,7 @@ impl Store {
             true => self.commit_landed(Order::Shared, id, landed, work).await,
             false => self.commit_landed_alone(Order::Shared, id, landed, work).await,
         }?;
-        self.0.verified.note(id);
+        self.note_written(id, &targets);
         Ok(record)
     }
 

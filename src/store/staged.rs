@@ -94,8 +94,8 @@ impl Store {
         Ok(Arrived(self.ingest(purpose, &promised, replaced_bytes, source).await?))
     }
 
-    /// As `take_in`, of a file whose bytes stay where they are: it becomes the blob itself. `None`: they
-    /// are to lie elsewhere, or are few, and nothing was done.
+    /// As `take_in`, of a file whose bytes stay where they are: it becomes the blob itself. `None`: they are to lie
+    /// elsewhere, or are few, or the file system gives the file no name; nothing was done.
     pub async fn adopt(
         &self,
         bucket: BucketId,
@@ -104,7 +104,7 @@ impl Store {
     ) -> Result<Option<Arrived>, StoreError> {
         self.check_room()?;
         let (id, size) = (staging.blob, staging.file.len()?);
-        if size <= INLINE_MAX_BYTES as u64 {
+        if size <= INLINE_MAX_BYTES as u64 || !staging.file.may_be_published() {
             return Ok(None);
         }
         let max = self.limits().max_object_size_bytes;

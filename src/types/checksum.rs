@@ -5,6 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::Digest as _;
 
+use crate::crc::Zeros;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
     Crc32,
@@ -75,7 +77,7 @@ impl Algorithm {
         }
     }
 
-    fn crc(self) -> Option<crc_fast::CrcAlgorithm> {
+    pub(crate) fn crc(self) -> Option<crc_fast::CrcAlgorithm> {
         match self {
             Self::Crc32 => Some(crc_fast::CrcAlgorithm::Crc32IsoHdlc),
             Self::Crc32c => Some(crc_fast::CrcAlgorithm::Crc32Iscsi),
@@ -169,8 +171,8 @@ impl Checksum {
 
     /// The checksum of two contents one behind the other; only CRCs can tell.
     pub fn combine(&self, next: &Checksum, next_len: u64) -> Option<Checksum> {
-        let crc = self.algorithm.crc().filter(|_| self.algorithm == next.algorithm)?;
-        let value = crc_fast::checksum_combine(crc, self.crc_value(), next.crc_value(), next_len);
+        let zeros = Zeros::of(self.algorithm).filter(|_| self.algorithm == next.algorithm)?;
+        let value = zeros.combine(self.crc_value(), next.crc_value(), next_len);
         Self::new(self.algorithm, value.to_be_bytes().get(8 - self.algorithm.len()..)?)
     }
 }

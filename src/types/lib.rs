@@ -8,6 +8,7 @@
 
 pub mod checksum;
 pub mod condition;
+mod crc;
 pub mod etag;
 pub mod headers;
 pub mod id;

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
+use std::time::Duration;
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()[7]).collect()
@@ -187,17 +188,45 @@ fn read_by(process: i32) -> u64 {
     line.parse().unwrap()
 }
 
-#[test]
-fn the_kernel_reads_large_local_files_by_itself() {
-    let rig = Rig::writable();
+/// How much the node reads while all of a file is read.
+fn read_for(rig: &Rig, name: &str, body: &[u8]) -> u64 {
+    let before = read_by(rig.node.pid());
+    assert!(fs::read(rig.path(name)).unwrap() == body);
+    read_by(rig.node.pid()) - before
+}
+
+fn the_kernel_reads_by_itself(mut rig: Rig) {
     let body = vec![7; 8 << 20];
     rig.put("by-s3", body.clone());
     fs::write(rig.path("by-mount"), &body).unwrap();
     for name in ["by-s3", "by-mount"] {
-        let before = read_by(rig.node.pid());
-        assert!(fs::read(rig.path(name)).unwrap() == body);
-        let read = read_by(rig.node.pid()) - before;
+        let read = read_for(&rig, name, &body);
         assert!(read < 1 << 20, "{name}: the node read {read} bytes");
     }
+    // A node that has not seen the bytes yet reads them first.
+    rig.stop_and_restart();
+    assert!(read_for(&rig, "by-s3", &body) >= 8 << 20);
+    let by_itself = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        fs::write("/proc/sys/vm/drop_caches", "1").unwrap();
+        read_for(&rig, "by-s3", &body) < 1 << 20
+    });
+    assert!(by_itself);
     rig.finish();
+}
+
+#[test]
+fn the_kernel_reads_large_files_of_the_data_directory_by_itself() {
+    the_kernel_reads_by_itself(Rig::writable());
+}
+
+#[test]
+fn the_kernel_reads_large_files_of_another_disk_by_itself() {
+    let disk = tempfile::tempdir().unwrap();
+    let mut config = Rig::config();
+    config.more.push(format!(
+        "[[backends]]\nname = \"other\"\nkind = \"disk\"\npath = \"{}\"",
+        disk.path().display()
+    ));
+    the_kernel_reads_by_itself(Rig::with(&["read_only = false"], config));
 }

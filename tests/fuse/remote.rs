@@ -11,6 +11,8 @@ use tokio::runtime::Runtime;
 
 /// The node gives a provider up after three tries of a second each.
 const STALL: &str = "1s";
+/// What may be late for those who do not ask the provider that stalls for the same bytes.
+const UNDISTURBED: Duration = Duration::from_secs(5);
 /// What a read may take that comes to nothing.
 const LONGEST: Duration = Duration::from_secs(35);
 
@@ -99,9 +101,10 @@ fn a_read_that_stalls_ends_with_an_error_and_other_files_go_on() {
         std::thread::sleep(Duration::from_millis(300));
         // The kernel has no page of it.
         fs::write("/proc/sys/vm/drop_caches", "1").unwrap();
+        let asked = Instant::now();
         assert!(fs::read(rig.path("other")).unwrap() == bytes);
         assert!(rig.names("").contains(&"third".to_owned()));
-        assert!(begun.elapsed() < LONGEST, "others waited {:?}", begun.elapsed());
+        assert!(asked.elapsed() < UNDISTURBED, "others waited {:?}", asked.elapsed());
         for reader in stuck {
             let ran = reader.join().unwrap();
             let said = String::from_utf8_lossy(&ran.stderr).into_owned();

@@ -218,6 +218,11 @@ fn extended_attributes_show_objects_and_set_metadata() {
     python("os.setxattr(\"x\", \"user.shape\", b\"round\"); os.removexattr(\"x\", \"user.color\")");
     let head = rig.head("x");
     assert_eq!((head.header("x-amz-meta-shape"), head.header("x-amz-meta-color")), (Some("round"), None));
+    // Not here at all, so that `ls -l` does not ask of each name.
+    for name in ["security.selinux", "system.posix_acl_access"] {
+        let (good, text) = rig.shell(&format!("python3 -c 'import os; os.getxattr(\"x\", \"{name}\")'"));
+        assert!(!good && text.contains("Operation not supported"), "{name}: {text}");
+    }
     assert!(!rig.shell("python3 -c 'import os; os.setxattr(\"x\", \"user.s3.etag\", b\"x\")'").0);
     rig.put("a", "");
     rig.put("a/b", "");

@@ -16,12 +16,14 @@ pub struct NewFile {
     pub(super) file: File,
     /// Where it has a name already, for want of unnamed files: below the root.
     pub(super) temporary: Option<String>,
+    /// It had a name and lost it: it cannot get one again.
+    pub(super) nameless: bool,
     begun: AtomicU64,
 }
 
 impl NewFile {
     pub(super) fn new(file: File, temporary: Option<String>) -> Self {
-        Self { file, temporary, begun: AtomicU64::new(0) }
+        Self { file, temporary, nameless: false, begun: AtomicU64::new(0) }
     }
 
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -46,6 +48,10 @@ impl NewFile {
             }
         }
         Ok(done)
+    }
+
+    pub fn may_be_published(&self) -> bool {
+        !self.nameless
     }
 
     pub fn set_len(&self, bytes: u64) -> io::Result<()> {

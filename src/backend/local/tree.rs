@@ -34,7 +34,7 @@ pub struct Tree {
     /// Where blobs lie below the root: empty, or ends with `/`.
     below: &'static str,
     sync: SyncRule,
-    unnamed: bool,
+    pub(super) unnamed: bool,
     /// A sync failed: see `is_fenced`.
     fenced: AtomicBool,
     pub(crate) meter: Arc<Meter>,
@@ -103,8 +103,21 @@ impl Tree {
         Ok(NewFile::new(file, Some(temporary)))
     }
 
-    /// Only where the file system has files without a name: a crash leaves nothing of it.
-    pub fn create_unnamed(&self, location: &Location) -> io::Result<NewFile> {
+    /// As `create`, where no intent says that there will be such a blob: a crash must leave nothing of it. On a file
+    /// system without unnamed files it loses its name at once, and never becomes a blob.
+    pub fn create_unannounced(&self, location: &Location) -> io::Result<NewFile> {
+        if self.unnamed {
+            return self.create_unnamed(location);
+        }
+        let mut new = self.create(location)?;
+        if let Some(temporary) = new.temporary.take() {
+            self.unlink(&temporary)?;
+            new.nameless = true;
+        }
+        Ok(new)
+    }
+
+    fn create_unnamed(&self, location: &Location) -> io::Result<NewFile> {
         self.check_fence()?;
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = self.open_beneath(folder(location.as_str()), flags, NEW_MODE)?;
