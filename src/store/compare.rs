@@ -34,6 +34,7 @@ impl Stretch {
         let mut found = BTreeMap::new();
         let mut next = after.clone();
         while found.len() < max {
+            member.may_call(1).await;
             let page = member.judge(member.backend.list(prefix, next.as_ref(), LIST_PAGE).await)?;
             found.extend(page.found.into_iter().map(|found| (found.location.clone(), found)));
             next = page.next;

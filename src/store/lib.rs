@@ -56,6 +56,7 @@ mod scrub;
 mod settings;
 mod staged;
 mod summing;
+mod toll;
 mod tree;
 mod upload;
 mod usage;
