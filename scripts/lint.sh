@@ -4,6 +4,9 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 
+# The fuzz targets are a workspace of their own: their lock file has to follow the crates.
+cargo metadata --locked --format-version 1 --manifest-path tests/fuzz/Cargo.toml >/dev/null
+
 if cargo fmt --version >/dev/null 2>&1; then
   cargo fmt --all -- --check
 else

@@ -152,9 +152,17 @@ pub fn load(file: &Path, env: Env<'_>) -> Result<Loaded, LoadError> {
     }
 }
 
+/// Where the data is by a configuration.
+#[derive(Debug)]
+pub struct DataDir {
+    pub path: PathBuf,
+    /// The file says so; else it is the default.
+    pub said: bool,
+}
+
 /// Only where the data is, for commands that ask a running node: the rest of the file may need an
 /// environment that only the node has, or have a mistake that it was not started with.
-pub fn data_dir_of(file: &Path, env: Env<'_>) -> Result<PathBuf, LoadError> {
+pub fn data_dir_of(file: &Path, env: Env<'_>) -> Result<DataDir, LoadError> {
     let unreadable = |error| LoadError::Unreadable { file: file.to_owned(), error };
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
     let (document, _) = DeTable::parse_recoverable(&text);
@@ -163,9 +171,9 @@ pub fn data_dir_of(file: &Path, env: Env<'_>) -> Result<PathBuf, LoadError> {
     let top = reader.section(document.get_ref(), 0..0, "the top level", keys::TOP);
     // Mistakes elsewhere are for `check` to tell.
     reader.problems = Problems::new(&text);
-    let data_dir = data_dir(&mut reader, &top);
+    let path = data_dir(&mut reader, &top);
     match reader.problems.any_error() {
-        false => Ok(data_dir),
+        false => Ok(DataDir { path, said: top.has("data_dir") }),
         true => Err(LoadError::Bad { file: file.to_owned(), problems: reader.problems.into_sorted() }),
     }
 }

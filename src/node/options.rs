@@ -102,6 +102,7 @@ fn of_backend(configured: &crate::config::Backend, sync: backend::SyncRule) -> s
     };
     let mut options = store::BackendOptions::of(&configured.name, source).with_quota(configured.quota_bytes);
     options.copy_bytes_per_second = configured.copy_bytes_per_second;
+    options.copy_calls_per_second = configured.copy_calls_per_second;
     if let Kind::S3(provider) = &configured.kind {
         options.readable = matches!(provider.layout, backend::Layout::Readable);
         options.monthly = store::MonthlyLimits {

@@ -86,6 +86,7 @@ impl Node {
         let before = self.config();
         let enforced = self.enforce(&control.at_start, &config, &changes).await;
         let mut notes = enforced.map_err(ReloadError::Store)?;
+        notes.extend(another_data_dir(&control.at_start, &config));
         control.at_start.take_in_backends(&config);
         // It waits for the kernel.
         notes.extend(tokio::task::block_in_place(|| self.mounts.follow(&before.mounts, &config.mounts)));
@@ -95,6 +96,7 @@ impl Node {
         }
         self.needs_restart.store(difference.fixed.clone().into());
         (control.configured, control.changes) = (config, changes);
+        notes.iter().for_each(|note| tracing::warn!("{note}"));
         tracing::info!(changed = ?difference.changed, needs_restart = ?difference.fixed, "configuration reloaded");
         Ok(Reloaded { difference, warnings: loaded.warnings, notes })
     }
@@ -139,6 +141,16 @@ impl Node {
         }
         Ok(notes)
     }
+}
+
+/// Worth more than a name: the next start would find other objects there, or none.
+fn another_data_dir(at_start: &Config, config: &Config) -> Option<String> {
+    let (now, next) = (at_start.data_dir.display(), config.data_dir.display());
+    (at_start.data_dir != config.data_dir).then(|| {
+        format!(
+            "data_dir differs: this node goes on with {now}, the next start takes {next} and what is there"
+        )
+    })
 }
 
 fn rules(config: &Config) -> Vec<(BucketName, Vec<ExpiryRule>)> {

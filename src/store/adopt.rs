@@ -62,6 +62,7 @@ impl Adoption<'_> {
             let about = About { found, headers: Vec::new(), metadata: Vec::new(), identity: Vec::new() };
             return Ok(Ok(self.candidate(BlobId(0), key, about)));
         }
+        self.member.may_call(1).await;
         match self.member.judge(self.member.backend.head(&found.location).await) {
             Ok(about) => Ok(Ok(self.candidate(BlobId(self.store.0.meta.next_id()?), key, about))),
             Err(error) if error.fault == Fault::Absent => Ok(Err(odd(Oddity::Passed, &found, "gone"))),

@@ -34,6 +34,7 @@ impl Stretch {
         let mut found = BTreeMap::new();
         let mut next = after.clone();
         while found.len() < max {
+            member.may_call(1).await;
             let page = member.judge(member.backend.list(prefix, next.as_ref(), LIST_PAGE).await)?;
             // Snapshots are no replicas, and nobody's to adopt or to clean away.
             let replicas = page.found.into_iter().filter(|f| !f.location.as_str().starts_with(KEPT_ASIDE));

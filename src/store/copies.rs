@@ -16,6 +16,7 @@ use crate::member::Member;
 use crate::pins::Pin;
 use crate::purpose::Purpose;
 use crate::replicas::ranked;
+use crate::toll::Toll;
 use crate::{Inner, Progress, Store, StoreError};
 
 /// Tasks that one pass looks at, and those that it works on at a time.
@@ -211,6 +212,7 @@ impl Store {
         for (_, replica) in ranked(&self.0, record) {
             let Some(member) = self.0.fleet.get(replica.backend) else { continue };
             let Some(location) = member.location(task.blob, &replica.place) else { continue };
+            member.may_call(1).await;
             if let Ok(about) = member.judge(member.backend.head(&location).await) {
                 let said =
                     |name: &str| about.identity.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
@@ -252,6 +254,12 @@ impl Store {
         new: NewReplica,
         paced: bool,
     ) -> Result<Claim, StoreError> {
+        let source =
+            ranked(&self.0, record).first().and_then(|(_, replica)| self.0.fleet.get(replica.backend));
+        let mut toll = paced.then(|| Toll::new(source, member, record.size));
+        if let Some(toll) = &toll {
+            toll.begin().await;
+        }
         // A name of its own, so that whatever an earlier attempt left or may still bring cannot be it.
         let number = BlobId(self.0.meta.next_id()?);
         let readable = new.readable.filter(|_| member.readable);
@@ -259,13 +267,11 @@ impl Store {
         let new = NewReplica { blob: number, readable, ..new };
         let noted = self.note_intent(blob, target.clone(), record.size, false);
         let mut lane = Lane::begin(self.clone(), Arc::clone(member), target, new, noted);
-        let source =
-            ranked(&self.0, record).first().and_then(|(_, replica)| self.0.fleet.get(replica.backend));
         let mut cursor = Cursor::over(Arc::clone(&self.0), blob, Arc::clone(record));
         'body: while !cursor.is_done() {
             for piece in cursor.step().await? {
-                for end in source.iter().chain([member]).filter(|_| paced) {
-                    end.pace.take(piece.len() as u64).await;
+                if let Some(toll) = &mut toll {
+                    toll.take(piece.len() as u64).await;
                 }
                 if !lane.send(piece).await {
                     break 'body;

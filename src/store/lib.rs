@@ -57,6 +57,7 @@ mod settings;
 mod snapshot;
 mod staged;
 mod summing;
+mod toll;
 mod tree;
 mod upload;
 mod usage;

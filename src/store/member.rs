@@ -23,6 +23,7 @@ pub struct Member {
     pub breaker: Breaker,
     /// Of copies, not of clients.
     pub pace: Pace,
+    calls: Pace,
     /// Replicas there that were found missing or damaged since the start.
     pub bad_found: AtomicU64,
     limits: RwLock<MonthlyLimits>,
@@ -50,6 +51,7 @@ impl Member {
             backend,
             breaker: Breaker::default(),
             pace: Pace::new(None),
+            calls: Pace::new(None),
             bad_found: AtomicU64::new(0),
             limits: RwLock::default(),
             state: RwLock::new((record.state, record.since)),
@@ -63,7 +65,13 @@ impl Member {
     pub fn follow(&self, meta: &Meta, options: &BackendOptions) {
         meta.ledger().set_quota(Account::Backend(self.id), options.quota);
         self.pace.set(options.copy_bytes_per_second);
+        self.calls.set(options.copy_calls_per_second);
         *self.limits.write() = options.monthly;
+    }
+
+    /// Waits until work that no client waits for may call it so often more.
+    pub async fn may_call(&self, calls: u64) {
+        self.calls.take(calls).await;
     }
 
     pub fn is_embedded(&self) -> bool {

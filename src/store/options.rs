@@ -24,6 +24,8 @@ pub struct BackendOptions {
     pub readable: bool,
     /// How fast copies may flow there and from there; clients are not held up by it.
     pub copy_bytes_per_second: Option<u64>,
+    /// How often work that no client waits for may call it.
+    pub copy_calls_per_second: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,8 +68,15 @@ impl BackendOptions {
     }
 
     pub fn of(name: &str, source: BackendSource) -> Self {
-        let (quota, copy_bytes_per_second, monthly) = (None, None, MonthlyLimits::default());
-        Self { name: name.to_owned(), source, quota, monthly, readable: true, copy_bytes_per_second }
+        Self {
+            name: name.to_owned(),
+            source,
+            quota: None,
+            monthly: MonthlyLimits::default(),
+            readable: true,
+            copy_bytes_per_second: None,
+            copy_calls_per_second: None,
+        }
     }
 
     pub fn with_quota(mut self, quota: Option<u64>) -> Self {

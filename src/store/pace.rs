@@ -1,4 +1,5 @@
-//! How fast copies may flow to and from a backend, so that clients have the rest.
+//! How fast copies may flow to and from a backend, and how often work that nobody waits for may call it, so
+//! that clients have the rest.
 
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ const BURST: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 pub struct Pace {
-    /// Bytes a second; 0 is as fast as it goes.
+    /// Bytes or calls a second; 0 is as fast as it goes.
     rate: AtomicU64,
     /// When all that was let through will have been due.
     due: Mutex<Instant>,
@@ -24,20 +25,20 @@ impl Pace {
         self.rate.store(rate.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Waits until so many bytes more may flow.
-    pub async fn take(&self, bytes: u64) {
-        let wait = self.book(bytes, Instant::now());
+    /// Waits until so much more may come.
+    pub async fn take(&self, amount: u64) {
+        let wait = self.book(amount, Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
     }
 
-    fn book(&self, bytes: u64, now: Instant) -> Duration {
+    fn book(&self, amount: u64, now: Instant) -> Duration {
         let rate = self.rate.load(Ordering::Relaxed);
         if rate == 0 {
             return Duration::ZERO;
         }
-        let cost = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let cost = Duration::from_secs_f64(amount as f64 / rate as f64);
         let mut due = self.due.lock();
         // What nobody used is not saved up for longer than a burst.
         let start = due.max(now.checked_sub(BURST).unwrap_or(now));

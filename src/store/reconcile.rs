@@ -219,6 +219,7 @@ impl Reconciliation {
         if record.replica_at(&wrong.target).is_none() {
             return Ok(None);
         }
+        self.member.may_call(1).await;
         let (what, note, error) = match self.member.judge(self.member.backend.head(&location).await) {
             Ok(about) if about.found.size == record.size => return Ok(None),
             Ok(about) => {
@@ -293,6 +294,7 @@ impl Reconciliation {
         if !self.store.0.meta.has_given(number.0) {
             return Ok(Err("its number was not given by these records: it is newer, or another node's"));
         }
+        self.member.may_call(1).await;
         let about = match self.member.judge(self.member.backend.head(&found.location).await) {
             Ok(about) => about,
             Err(error) if error.fault == Fault::Absent => return Ok(Err("gone")),

@@ -65,6 +65,9 @@ impl Store {
         let mut offset = 0;
         while offset < record.size {
             let chunk = Chunk::at(offset, record.size);
+            if let (None, Some(member), false) = (&source, &member, target.place == Place::Inline) {
+                member.may_call(1).await;
+            }
             let attempt = blob.clone().attempt(Arc::clone(&self.0), target.clone(), source.take(), chunk);
             let (opened, bytes) = attempt.await.map_err(|(_, trouble)| trouble)?;
             if let Some(sums) = &mut sums {
@@ -96,6 +99,7 @@ impl Store {
         let unknown = || BackendError::new(Fault::Unavailable, "the backend is not configured");
         let member = self.0.fleet.get(target.backend).ok_or_else(unknown)?;
         let location = member.location(blob, &target.place).ok_or_else(unknown)?;
+        member.may_call(1).await;
         must_end(member.judge(member.backend.head(&location).await)?.found.size, size)
     }
 

@@ -7,7 +7,7 @@
 use crc_fast::CrcAlgorithm;
 use std::sync::OnceLock;
 
-use crate::checksum::Algorithm;
+use crate::algorithm::Algorithm;
 
 /// What becomes of each bit of a CRC.
 type Map = [u64; 64];

@@ -6,6 +6,7 @@
 //!
 //! Start with [`name`] and [`headers`].
 
+mod algorithm;
 pub mod checksum;
 pub mod condition;
 mod crc;
@@ -18,7 +19,8 @@ pub mod range;
 pub mod tags;
 pub mod time;
 
-pub use checksum::{Algorithm, Checksum, ChecksumKind};
+pub use algorithm::{Algorithm, ChecksumKind};
+pub use checksum::Checksum;
 pub use condition::{ReadConditions, WriteConditions};
 pub use etag::ETag;
 pub use headers::{MAX_USER_METADATA_BYTES, ObjectHeaders};

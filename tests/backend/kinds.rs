@@ -53,12 +53,12 @@ pub fn of_node(node: &Node) -> S3Options {
     s3_options(endpoint, &bucket.name, &credential.access_key, &credential.secret)
 }
 
-fn of_server(server: &Server) -> S3Options {
+pub fn of_server(server: &Server) -> S3Options {
     s3_options(server.endpoint(), servers::BUCKET, servers::ACCESS_KEY, servers::SECRET)
 }
 
 /// `None`, said loudly, where the machine has no such server.
-fn available(started: anyhow::Result<Server>) -> Option<Server> {
+pub fn available(started: anyhow::Result<Server>) -> Option<Server> {
     match started {
         Ok(server) => Some(server),
         Err(why) => {

@@ -6,5 +6,6 @@
 mod disk;
 mod faults;
 mod kinds;
+mod probe;
 mod scripts;
 mod suite;

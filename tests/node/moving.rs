@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::{Node, NodeConfig, Rng, S3Client, fsck};
 
-const OBJECTS: u64 = 120;
+pub const OBJECTS: u64 = 120;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 struct World {
@@ -100,14 +100,14 @@ fn body(n: u64) -> Vec<u8> {
     (0..size).map(|_| rng.next() as u8).collect()
 }
 
-async fn fill(client: &S3Client) {
+pub async fn fill(client: &S3Client) {
     for n in 0..OBJECTS {
         let answer = client.put(&format!("dir/{n}"), body(n)).await.expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.brief());
     }
 }
 
-async fn check(client: &S3Client) {
+pub async fn check(client: &S3Client) {
     for n in 0..OBJECTS {
         let answer = client.get(&format!("dir/{n}")).await.expect("an answer");
         assert!(answer.status == 200 && answer.body == body(n), "dir/{n}: {}", answer.brief());

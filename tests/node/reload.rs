@@ -236,3 +236,38 @@ async fn a_bucket_that_goes_and_comes_back_has_kept_its_objects() {
     json(&node, &["reload"]);
     assert_eq!(client.get("kept").await.expect("an answer").status, 200);
 }
+
+#[tokio::test]
+async fn a_file_that_has_lost_its_data_dir_is_not_taken_for_a_node_that_is_not_there() {
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let data_dir = elsewhere.path().join("objects");
+    let bucket = BucketConfig::new("app-1").quota("100MB");
+    let node =
+        Node::start(NodeConfig::new(BINARY).bucket(bucket).data_dir(&data_dir)).expect("the node starts");
+    put(&node.client(), "a", 10).await;
+    let line = format!("data_dir = \"{}\"\n", data_dir.display());
+    edit(&node, &line, "");
+    // The command looks where the file says that the node is now: nobody is there, and it says why.
+    let lost = run(&node, &["reload"]);
+    assert_eq!(lost.code, Some(3), "{lost:?}");
+    assert!(lost.err.contains("has no data_dir") && lost.err.contains("--data-dir DIR asks it"), "{lost:?}");
+    let old = data_dir.display().to_string();
+    let shown = json(&node, &["reload", "--data-dir", &old]);
+    assert_eq!((&shown["changed"], &shown["needs_restart"]), (&json!([]), &json!(["data_dir"])));
+    let warning = shown["warnings"][0].as_str().unwrap_or_default();
+    let default = node.config_path().with_file_name("data").display().to_string();
+    assert!(warning.starts_with("data_dir differs: ") && warning.contains(&old), "{shown}");
+    assert!(warning.contains(&default), "{shown}");
+    assert_eq!(node.client().get("a").await.expect("an answer").status, 200);
+    // So does the log after a signal.
+    node.signal(libc::SIGHUP);
+    let logs = ["logs", "--data-dir", &old];
+    let until = Instant::now() + Duration::from_secs(20);
+    while text(&node, &logs).matches("data_dir differs").count() < 2 {
+        assert!(Instant::now() < until, "the log does not say it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    edit(&node, "\n[s3]\n", &format!("{line}\n[s3]\n"));
+    let again = json(&node, &["reload"]);
+    assert_eq!((&again["needs_restart"], &again["warnings"]), (&json!([]), &json!([])));
+}

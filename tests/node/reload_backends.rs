@@ -23,11 +23,11 @@ fn dir() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-fn disk(name: &str, path: &Path) -> String {
+pub fn disk(name: &str, path: &Path) -> String {
     format!("\n[[backends]]\nname = \"{name}\"\nkind = \"disk\"\npath = \"{}\"\n", path.display())
 }
 
-fn provider(name: &str, node: &Node) -> String {
+pub fn provider(name: &str, node: &Node) -> String {
     let bucket = BucketConfig::new("test-bucket");
     let credential = &bucket.credentials[0];
     format!(
@@ -41,7 +41,7 @@ fn provider(name: &str, node: &Node) -> String {
 
 const EMBEDDED: &str = "\n[[backends]]\nname = \"local\"\nkind = \"embedded\"\n";
 
-fn backend(node: &Node, name: &str) -> Value {
+pub fn backend(node: &Node, name: &str) -> Value {
     let usage = json(node, &["usage"]);
     let backends = usage["backends"].as_array().cloned().unwrap_or_default();
     backends.into_iter().find(|backend| backend["name"] == name).unwrap_or(Value::Null)
@@ -57,7 +57,7 @@ fn places(node: &Node, key: &str) -> Vec<String> {
     names
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < PATIENCE, "{what}");

@@ -4,6 +4,7 @@
 
 mod bucket;
 mod cancel;
+mod caps;
 mod check;
 mod copies;
 mod damage;

@@ -69,10 +69,11 @@ impl Ask {
     }
 
     fn try_ask<Q: Serialize, A: DeserializeOwned>(&self, name: &str, question: &Q) -> anyhow::Result<A> {
-        let socket = self.socket()?;
+        let (socket, why_there) = self.socket()?;
         let body = serde_json::to_vec(question)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let exchange = async { tokio::time::timeout(PATIENCE, exchange(&socket, name, body)).await };
+        let exchange =
+            async { tokio::time::timeout(PATIENCE, exchange(&socket, why_there, name, body)).await };
         let asked = runtime.block_on(exchange);
         let (good, answer) = asked.map_err(|_| Trouble::Silent(socket.clone()))??;
         match good {
@@ -91,14 +92,16 @@ impl Ask {
         }
     }
 
-    fn socket(&self) -> anyhow::Result<PathBuf> {
+    /// Where to ask, and why just there, for one who wonders that there is no node.
+    fn socket(&self) -> anyhow::Result<(PathBuf, String)> {
         match (&self.socket, &self.data_dir) {
-            (Some(socket), _) => Ok(socket.clone()),
-            (None, Some(dir)) => Ok(dir.join(SOCKET)),
+            (Some(socket), _) => Ok((socket.clone(), String::new())),
+            (None, Some(dir)) => Ok((dir.join(SOCKET), String::new())),
             (None, None) => {
                 let file = config_file::in_use(self.config.as_deref())?;
                 // The rest of the file may need an environment that the node has and we have not.
-                Ok(config::data_dir_of(&file, &config_file::environment)?.join(SOCKET))
+                let data_dir = config::data_dir_of(&file, &config_file::environment)?;
+                Ok((data_dir.path.join(SOCKET), why_there(&file, &data_dir)))
             }
         }
     }
@@ -107,7 +110,8 @@ impl Ask {
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Trouble {
-    NoNode(PathBuf),
+    /// And why it was looked for there.
+    NoNode(PathBuf, String),
     Unreachable(PathBuf, std::io::Error),
     Silent(PathBuf),
     Fault(Fault),
@@ -116,7 +120,7 @@ pub enum Trouble {
 impl Trouble {
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoNode(_) => super::NO_NODE,
+            Self::NoNode(..) => super::NO_NODE,
             _ => 1,
         }
     }
@@ -124,7 +128,7 @@ impl Trouble {
     /// Stable, for scripts.
     fn code(&self) -> serde_json::Value {
         match self {
-            Self::NoNode(_) => "no-node".into(),
+            Self::NoNode(..) => "no-node".into(),
             Self::Unreachable(..) => "unreachable".into(),
             Self::Silent(_) => "silent".into(),
             Self::Fault(fault) => json!(fault.code),
@@ -135,8 +139,8 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoNode(socket) => {
-                write!(f, "no node is running here: nobody answers at {}", socket.display())
+            Self::NoNode(socket, why_there) => {
+                write!(f, "no node is running here: nobody answers at {}{why_there}", socket.display())
             }
             Self::Unreachable(socket, error) => {
                 let hint = match error.kind() {
@@ -153,15 +157,31 @@ impl fmt::Display for Trouble {
 
 impl std::error::Error for Trouble {}
 
+/// A configuration that has changed since leads to another directory than the node's.
+fn why_there(file: &Path, data_dir: &config::DataDir) -> String {
+    let says = match data_dir.said {
+        true => format!("which is data_dir in {}", file.display()),
+        false => format!("since {} has no data_dir, and that is the default", file.display()),
+    };
+    format!(
+        "\n({says}; a node that was started with another data_dir keeps it until a restart: --data-dir DIR asks it)"
+    )
+}
+
 fn unreadable(socket: &Path) -> String {
     format!("what answers at {} is not a node of this version", socket.display())
 }
 
 /// Whether it went well, and the body of the answer.
-async fn exchange(path: &Path, name: &str, body: Vec<u8>) -> anyhow::Result<(bool, Bytes)> {
+async fn exchange(
+    path: &Path,
+    why_there: String,
+    name: &str,
+    body: Vec<u8>,
+) -> anyhow::Result<(bool, Bytes)> {
     let stream = socket::connect(path).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
-            Trouble::NoNode(path.to_owned())
+            Trouble::NoNode(path.to_owned(), why_there)
         }
         _ => Trouble::Unreachable(path.to_owned(), error),
     })?;

@@ -45,7 +45,7 @@ impl Run for MountArgs {
         let until = Instant::now() + wait;
         loop {
             let shown = self.ask.show("mount", &request, text);
-            let nobody = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(Trouble::NoNode(_)));
+            let nobody = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(Trouble::NoNode(..)));
             if !shown.as_ref().is_err_and(nobody) || Instant::now() >= until {
                 return shown;
             }

@@ -77,6 +77,7 @@ pub const BACKENDS: &[&str] = &[
     "kind",
     "quota",
     "max_copy_bandwidth",
+    "max_copy_calls",
     "path",
     "endpoint",
     "region",
@@ -140,6 +141,7 @@ pub const FIXED: &[&str] = &[
 pub const FLEXIBLE: &[&str] = &[
     "backends.*.quota",
     "backends.*.max_copy_bandwidth",
+    "backends.*.max_copy_calls",
     "backends.*.monthly_calls",
     "backends.*.monthly_egress",
     "backends.*.monthly_ingress",

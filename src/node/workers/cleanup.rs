@@ -6,7 +6,7 @@ use crate::node::Node;
 use crate::options::now;
 use std::sync::Arc;
 use std::time::Duration;
-use store::StoreError;
+use store::{Progress, StoreError};
 
 pub const NAME: &str = "cleanup";
 /// Work that is due but held up (a reader still has the blob) is looked at again after this time,
@@ -42,9 +42,13 @@ pub async fn run(node: Arc<Node>, job: Arc<Job>, mut stop: Stop) {
 async fn drain(node: &Node, job: &Job, stop: &mut Stop) -> Duration {
     let mut begun = false;
     let mut rest = REST;
-    // A pass runs to its end; the order to stop is looked at between two.
     while stop.or(job.permitted()).await && !job.cancelled() {
-        match node.store.cleanup_pass().await {
+        let mut passed = Ok(Progress::default());
+        // What a pass that is broken off has deleted already is missed by nobody: it is deleted again.
+        if !stop.or(async { passed = node.store.cleanup_pass().await }).await {
+            break;
+        }
+        match passed {
             Ok(progress) if progress.done == 0 => {
                 job.recovered();
                 break;

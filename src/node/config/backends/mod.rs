@@ -28,7 +28,7 @@ const OF_S3: &[&str] = &[
     "monthly_egress",
     "monthly_ingress",
 ];
-const OF_ALL: &[&str] = &["name", "kind", "quota", "max_copy_bandwidth"];
+const OF_ALL: &[&str] = &["name", "kind", "quota", "max_copy_bandwidth", "max_copy_calls"];
 /// Names stand in commands, messages and metrics.
 const NAME_MAX_CHARS: usize = 64;
 
@@ -37,6 +37,7 @@ pub struct Backend {
     pub name: String,
     pub quota_bytes: Option<u64>,
     pub copy_bytes_per_second: Option<u64>,
+    pub copy_calls_per_second: Option<u64>,
     pub kind: Kind,
 }
 
@@ -53,11 +54,11 @@ pub enum Kind {
 impl Backend {
     /// The one that is there where the file names none.
     fn unnamed() -> Self {
-        let (quota_bytes, copy_bytes_per_second) = (None, None);
         Self {
             name: store::EMBEDDED_NAME.to_owned(),
-            quota_bytes,
-            copy_bytes_per_second,
+            quota_bytes: None,
+            copy_bytes_per_second: None,
+            copy_calls_per_second: None,
             kind: Kind::Embedded,
         }
     }
@@ -167,9 +168,12 @@ fn backend<'a>(
     let kind = kind(reader, section, data_dir);
     let quota_bytes = reader.size(section, "quota");
     let copy_bytes_per_second = reader.size(section, "max_copy_bandwidth");
+    let copy_calls_per_second =
+        reader.count(section, "max_copy_calls").and_then(|calls| u64::try_from(calls).ok());
     let (name, kind) = (name?, kind?);
     let good = taken.take(reader, section, &name, &kind);
-    good.then_some(Backend { name: name.value, quota_bytes, copy_bytes_per_second, kind })
+    let name = name.value;
+    good.then_some(Backend { name, quota_bytes, copy_bytes_per_second, copy_calls_per_second, kind })
 }
 
 fn name<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<At<String>> {
