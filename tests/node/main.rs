@@ -22,7 +22,6 @@ mod powercut;
 mod quota;
 mod reload;
 mod reload_backends;
-mod restore;
 mod service;
 mod steps;
 mod stopping;
