@@ -22,7 +22,9 @@ pub async fn get_object(call: &Call<'_>) -> Reply {
     let (mut response, content) = head(call, &asked, open.object(), &parts)?;
     if let Some(range) = content.filter(|range| !range.is_empty()) {
         let held = call.buffers.for_download(range.len()).await?;
-        let chunks = Chunks { reader: open.read(range), _held: held };
+        let mut reader = open.read(range);
+        reader.begin().await?;
+        let chunks = Chunks { reader, _held: held };
         *response.body_mut() = ResponseBody::object(chunks, range.len());
     }
     Ok(response)

@@ -401,6 +401,16 @@ impl Reader {
         self.remaining
     }
 
+    /// Waits for the first piece: what cannot be read at all is refused then, and not begun and cut off.
+    pub async fn begin(&mut self) -> Result<(), StoreError> {
+        if let Some(first) = self.next().await {
+            let first = first?;
+            self.remaining += first.len() as u64;
+            self.ready.push_front(first);
+        }
+        Ok(())
+    }
+
     pub async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }

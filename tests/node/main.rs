@@ -22,6 +22,7 @@ mod powercut;
 mod quota;
 mod reload;
 mod reload_backends;
+mod restore;
 mod service;
 mod steps;
 mod stopping;

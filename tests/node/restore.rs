@@ -1,0 +1,151 @@
+//! The data directory is lost while the node runs: killed, wiped, restored from its backends, and every object held
+//! against what was written.
+
+#![allow(clippy::unwrap_used)]
+
+use crate::asked::{BINARY, json, run};
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+use testkit::servers::{self, Server};
+use testkit::{ListQuery, Node, NodeConfig, Rng, S3Client, fsck};
+
+const METADATA: &[(&str, &str)] = &[
+    ("content-type", "text/plain; charset=utf-8"),
+    ("cache-control", "max-age=60"),
+    ("x-amz-meta-camera", "m6"),
+    ("x-amz-tagging", "colour=dark%20red&year=1999"),
+];
+const COMPARED: &[&str] =
+    &["etag", "content-type", "cache-control", "content-length", "x-amz-meta-camera", "x-amz-tagging-count"];
+
+fn body(seed: u64, len: usize) -> Vec<u8> {
+    let mut rng = Rng::new(seed);
+    (0..len).map(|_| rng.next() as u8).collect()
+}
+
+fn far(server: &Server) -> String {
+    format!(
+        "[[backends]]\nname = \"far\"\nkind = \"s3\"\nendpoint = \"{}\"\nbucket = \"{}\"\npath_style = true\n\
+         access_key_id = \"{}\"\nsecret_access_key = \"{}\"",
+        server.endpoint(),
+        servers::BUCKET,
+        servers::ACCESS_KEY,
+        servers::SECRET,
+    )
+}
+
+fn disk(dir: &std::path::Path) -> String {
+    format!("[[backends]]\nname = \"disk\"\nkind = \"disk\"\npath = \"{}\"", dir.display())
+}
+
+/// What a client sees of an object.
+type Seen = (Vec<u8>, Vec<Option<String>>);
+
+async fn look(client: &S3Client) -> BTreeMap<String, Seen> {
+    let mut seen = BTreeMap::new();
+    for entry in client.list_all(&ListQuery::default()).await.expect("a listing").entries {
+        let answer = client.get(&entry.key).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{}: {}", entry.key, answer.brief());
+        let headers = COMPARED.iter().map(|name| answer.header(name).map(str::to_owned)).collect();
+        seen.insert(entry.key, (answer.body.to_vec(), headers));
+    }
+    seen
+}
+
+fn assert_same(seen: &BTreeMap<String, Seen>, expected: &BTreeMap<String, Seen>) {
+    let names = |all: &BTreeMap<String, Seen>| all.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(seen), names(expected));
+    for (name, (bytes, headers)) in expected {
+        assert_eq!(seen[name].1, *headers, "{name}");
+        assert!(seen[name].0 == *bytes, "{name}: other bytes");
+    }
+}
+
+async fn put(client: &S3Client, key: &str, seed: u64, len: usize) {
+    let answer = client.put_with(key, body(seed, len), METADATA).await.expect("an answer");
+    assert_eq!(answer.status, 200, "{key}: {}", answer.brief());
+}
+
+fn wait_for_cleanup(node: &Node) {
+    let begun = Instant::now();
+    while json(node, &["status"])["queues"][0]["waiting"] != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "cleanup does not end");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Lives through the loss of its data directory.
+async fn loses_its_data_directory(backends: Vec<String>, copies: usize) {
+    let names: Vec<&str> = if copies == 2 { vec!["disk", "far"] } else { vec!["far"] };
+    let mut config = NodeConfig::new(BINARY);
+    config.buckets[0].more = vec![format!("copies = {copies}"), "acknowledge = \"all\"".to_owned()];
+    config.more = backends;
+    let mut node = Node::start(config).expect("the node starts");
+    let client = node.client();
+    for (n, key) in ["small", "a/b//c", "odd/ü +%&?#.txt", "empty"].iter().enumerate() {
+        put(&client, key, n as u64, if *key == "empty" { 0 } else { 1000 * (n + 1) }).await;
+    }
+    put(&client, "large", 10, 9 << 20).await;
+    for n in 0..6 {
+        put(&client, &format!("k{n}"), 20 + n, 40_000).await;
+    }
+    let upload = client.create_upload("parts").await.expect("an upload");
+    let upload = upload.xml().expect("XML").text_of("UploadId").to_owned();
+    let mut parts = Vec::new();
+    for (number, len) in [(1, 5 << 20), (2, 1000)] {
+        let answer = client.put_part("parts", &upload, number, body(u64::from(number), len)).await;
+        parts.push((number, answer.expect("an answer").etag()));
+    }
+    assert_eq!(client.complete("parts", &upload, &parts, &[]).await.expect("an answer").status, 200);
+    let first = json(&node, &["snapshot"]);
+    assert_eq!(first["tally"]["stored"], names.len(), "{first}");
+    put(&client, "k9", 30, 100).await;
+    let second = json(&node, &["snapshot"]);
+    assert!(second["tally"]["sent bytes"].as_u64() < first["tally"]["sent bytes"].as_u64(), "{second}");
+    assert_eq!(json(&node, &["snapshot", "--list"])["snapshots"].as_array().unwrap().len(), 2 * names.len());
+    // What the snapshot does not know.
+    put(&client, "k0", 40, 50_000).await;
+    put(&client, "later", 41, 70_000).await;
+    put(&client, "later/large", 42, 10 << 20).await;
+    for key in ["k1", "k2"] {
+        assert_eq!(client.delete(key).await.expect("an answer").status, 204);
+    }
+    wait_for_cleanup(&node);
+    let expected = look(&client).await;
+    assert_eq!(run(&node, &["restore"]).code, Some(1), "a node runs, and there are records");
+    node.kill9();
+    fs::remove_dir_all(node.data_dir()).expect("wiped");
+    let restored = json(&node, &["restore"]);
+    assert_eq!(
+        (restored["recovered"].as_u64(), restored["deleted_since"].as_u64()),
+        (Some(3), Some(2)),
+        "{restored}"
+    );
+    assert_eq!(restored["lost"].as_array().unwrap().len(), 0, "{restored}");
+    assert_eq!(run(&node, &["restore"]).code, Some(1), "it never replaces records");
+    node.run().expect("the node starts");
+    assert_same(&look(&node.client()).await, &expected);
+    for name in &names {
+        assert_eq!(run(&node, &["scrub", name, "--now"]).code, Some(0));
+        let reconciled = json(&node, &["reconcile", name, "--clean"]);
+        assert_eq!(reconciled["tally"]["foreign"].as_u64().unwrap_or(0), 0, "{reconciled}");
+        assert_eq!(reconciled["tally"]["unnamed"].as_u64().unwrap_or(0), 0, "{reconciled}");
+    }
+    wait_for_cleanup(&node);
+    assert_same(&look(&node.client()).await, &expected);
+    put(&node.client(), "new", 50, 100_000).await;
+    fsck::stop_and_check(&mut node).expect("nothing differs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_and_a_provider_bring_everything_back() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), Server::moto().expect("moto"));
+    loses_its_data_directory(vec![disk(dir.path()), far(&server)], 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_alone_brings_everything_back() {
+    let server = Server::rclone().expect("rclone");
+    loses_its_data_directory(vec![far(&server)], 1).await;
+}
