@@ -192,3 +192,21 @@ async fn a_provider_s_bucket_is_imported_with_what_it_says_of_its_objects() {
     is_imported(&node, &FOREIGN[..3]).await;
     fsck::stop_and_check(&mut node).expect("nothing differs");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_is_refused_and_not_begun() {
+    let node = Node::start(NodeConfig::new(BINARY)).expect("the node starts");
+    let (client, bytes) = (node.client(), body(7, 400_000));
+    assert_eq!(client.put("k", bytes.clone()).await.expect("an answer").status, 200);
+    let [file] = &blobs(&node.data_dir())[..] else { panic!("one file") };
+    let mut damaged = bytes.clone();
+    damaged[10] ^= 1;
+    fs::write(file, damaged).unwrap();
+    assert_eq!(client.get("k").await.expect("an answer").brief(), "500 InternalError");
+    // Behind the damage it is good.
+    let rest = client.get_with("k", &[("range", "bytes=300000-")]).await.expect("an answer");
+    assert!(rest.status == 206 && rest.body == bytes[300_000..], "{}", rest.brief());
+    fs::remove_file(file).unwrap();
+    assert_eq!(client.get("k").await.expect("an answer").brief(), "500 InternalError");
+    assert_eq!(client.head("k").await.expect("an answer").status, 200);
+}
