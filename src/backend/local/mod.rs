@@ -160,19 +160,4 @@ mod tests {
         assert!(local.get(id).is_err());
         std::fs::remove_dir_all(&dir).unwrap();
     }
-    #[test]
-    fn what_is_staged_has_no_name_also_where_there_are_no_unnamed_files() {
-        for unnamed in [true, false] {
-            let dir = tempfile::tempdir().unwrap();
-            let mut local = Local::open(&dir.path().join("blobs"), SYNC).unwrap();
-            Arc::get_mut(&mut local.tree).unwrap().unnamed = unnamed;
-            let new = local.stage(BlobId(7)).unwrap();
-            new.write_at(b"hello", 0).unwrap();
-            let mut bytes = [0; 5];
-            assert_eq!((new.read_at(&mut bytes, 0).unwrap(), &bytes), (5, b"hello"));
-            local.files(&mut |file, _| panic!("{file:?}")).unwrap();
-            assert_eq!(new.may_be_published(), unnamed);
-            assert_eq!(local.publish(BlobId(7), &new).is_ok(), unnamed);
-        }
-    }
 }

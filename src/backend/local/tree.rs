@@ -34,7 +34,7 @@ pub struct Tree {
     /// Where blobs lie below the root: empty, or ends with `/`.
     below: &'static str,
     sync: SyncRule,
-    pub(super) unnamed: bool,
+    unnamed: bool,
     /// A sync failed: see `is_fenced`.
     fenced: AtomicBool,
     pub(crate) meter: Arc<Meter>,
@@ -297,4 +297,30 @@ fn temporary(location: &Location) -> String {
 fn has_unnamed_files(root: impl AsFd) -> bool {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     fs::openat(root, ".", flags, Mode::RUSR | Mode::WUSR).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::local::walk;
+
+    #[test]
+    fn what_is_not_announced_has_no_name_also_where_there_are_no_unnamed_files() {
+        for unnamed in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let root = File::open(dir.path()).unwrap().into();
+            let sync = SyncRule { file: true, directory: true };
+            let mut tree = Tree::open(root, dir.path(), "", sync, Arc::default()).unwrap();
+            tree.unnamed = unnamed;
+            let location = tree.location(BlobId(7));
+            let new = tree.create_unannounced(&location).unwrap();
+            new.write_at(b"hello", 0).unwrap();
+            let mut bytes = [0; 5];
+            assert_eq!((new.read_at(&mut bytes, 0).unwrap(), &bytes), (5, b"hello"));
+            walk::all(&tree, &mut |found| panic!("{}", found.location)).unwrap();
+            assert_eq!(new.may_be_published(), unnamed);
+            assert_eq!(tree.publish(&location, &new).is_ok(), unnamed);
+        }
+    }
 }
