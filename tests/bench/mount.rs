@@ -141,7 +141,8 @@ impl Bench {
             run(Command::new("cp").arg(self.below.path().join("whole")).arg(dir.join("copy")))
         };
         let (ratio, how) = self.faster(scale.rounds, copy, &ours)?;
-        let how = format!("{how}; MD5 alone, for the ETag, {:.1} ms", yardstick::md5(bytes) * 1e3);
+        let how =
+            format!("{how}; MD5 alone, for the ETag, {:.1} ms", bytes as f64 / yardstick::md5(bytes) * 1e3);
         report.figure("cp in of 1 GiB", ratio, "x", Limit::AtLeast(0.4), &how);
         Ok(())
     }
