@@ -4,10 +4,9 @@ use anyhow::Result;
 use bytes::Bytes;
 use meta::{Draft, EMBEDDED, Meta, NewBlob, Order, Place, Target};
 use std::path::Path;
+use testkit::client::md5;
 use types::checksum::chunk_sum;
 use types::{BlobId, BucketName, ETag, Key, ObjectHeaders, Timestamp, WriteConditions};
-
-use crate::yardstick::digest;
 
 const KEYS_PER_COMMIT: u64 = 1_000;
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -37,7 +36,7 @@ fn lay(
     let bytes = Bytes::copy_from_slice(&number.to_le_bytes());
     let size = bytes.len() as u64;
     let blob = BlobId(txn.next_id()?);
-    let (sums, etag) = (vec![chunk_sum(&bytes)], ETag::single(digest(&bytes)));
+    let (sums, etag) = (vec![chunk_sum(&bytes)], ETag::single(md5(&bytes)));
     txn.add_blob(NewBlob {
         id: blob,
         bucket,
