@@ -126,6 +126,13 @@ pub struct About {
     pub identity: Pairs,
 }
 
+impl About {
+    /// What it says of itself under a name.
+    pub fn said(&self, name: &str) -> Option<&str> {
+        self.identity.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// What a backend has cost since it was opened; only grows. Retries count, as they do on the bill.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {

@@ -214,9 +214,8 @@ impl Store {
             let Some(location) = member.location(task.blob, &replica.place) else { continue };
             member.may_call(1).await;
             if let Ok(about) = member.judge(member.backend.head(&location).await) {
-                let said =
-                    |name: &str| about.identity.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-                let readable = said("bucket").zip(said("key")).map(|(bucket, key)| format!("{bucket}/{key}"));
+                let (bucket, key) = (about.said("bucket"), about.said("key"));
+                let readable = bucket.zip(key).map(|(bucket, key)| format!("{bucket}/{key}"));
                 return Ok(NewReplica {
                     blob: task.blob,
                     readable,

@@ -27,6 +27,7 @@ mod figures;
 mod fleet;
 mod fsck;
 mod get;
+mod hex;
 mod hold;
 mod ingest;
 mod jobs;

@@ -1,11 +1,12 @@
 //! What bytes are for, so that a backend that can say it does: a provider's bucket or a disk then
 //! describes itself to people, and to whoever rebuilds a node from it.
 
-use backend::{NewReplica, Pairs};
+use backend::{About, NewReplica, Pairs};
 use meta::NewBlob;
-use types::{BlobId, BucketId, Key, ObjectHeaders, Tags};
+use types::{Algorithm, BlobId, BucketId, Checksum, Key, ObjectHeaders, Tags};
 
 use crate::Inner;
+use crate::hex::{hex, unhex};
 
 /// Says that the client gave no content type.
 pub const UNTYPED: &str = "untyped";
@@ -84,8 +85,7 @@ fn headers(headers: &ObjectHeaders) -> Pairs {
 }
 
 /// What is known only when the body has ended.
-pub fn identity_of(blob: &NewBlob, md5: [u8; 16], checksum: &types::Checksum) -> Pairs {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+pub fn identity_of(blob: &NewBlob, md5: [u8; 16], checksum: &Checksum) -> Pairs {
     let pairs = [
         ("size", blob.size.to_string()),
         ("written", blob.written.millis().to_string()),
@@ -93,4 +93,15 @@ pub fn identity_of(blob: &NewBlob, md5: [u8; 16], checksum: &types::Checksum) ->
         ("checksum", format!("{} {}", checksum.algorithm().name(), hex(checksum.bytes()))),
     ];
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The checksum that `identity_of` put into words.
+pub fn checksum_of(words: &str) -> Option<Checksum> {
+    let (name, digits) = words.split_once(' ')?;
+    Checksum::new(Algorithm::from_name(name)?, &unhex(digits)?)
+}
+
+/// Whose bytes a replica says that it is. A copy has a number of its own in its name.
+pub fn blob_of(about: &About) -> Option<BlobId> {
+    u64::from_str_radix(about.said("blob")?, 16).ok().map(BlobId)
 }

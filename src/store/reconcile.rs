@@ -4,7 +4,7 @@
 //! Writes go on meanwhile. So the intents are read before the records and the tasks behind them: bytes move
 //! from intent to record to task, and whoever looks in that order cannot miss them.
 
-use backend::{About, Fault, Found, Location};
+use backend::{Fault, Found, Location};
 use futures_util::stream::{StreamExt as _, iter};
 use meta::{Order, Target};
 use std::collections::VecDeque;
@@ -15,6 +15,7 @@ use types::{BlobId, BucketId, Timestamp};
 use crate::adopt::Adoption;
 use crate::compare::{Comparison, Stretch, Wrong};
 use crate::member::Member;
+use crate::purpose::blob_of;
 use crate::replicas::Trouble;
 use crate::verify::{Look, Seen};
 use crate::{Store, StoreError};
@@ -301,16 +302,11 @@ impl Reconciliation {
             Err(error) => return Err(error.into()),
         };
         // A directory's marker says whose it is; a provider's bucket may be shared.
-        if self.member.backend.is_remote() && said(&about, "node") != Some(self.store.0.node.as_str()) {
+        if self.member.backend.is_remote() && about.said("node") != Some(self.store.0.node.as_str()) {
             return Ok(Err("it does not say that it is this node's"));
         }
-        let blob = said(&about, "blob").and_then(|text| u64::from_str_radix(text, 16).ok());
-        Ok(Ok(blob.map_or(number, BlobId)))
+        Ok(Ok(blob_of(&about).unwrap_or(number)))
     }
-}
-
-pub(crate) fn said<'a>(about: &'a About, name: &str) -> Option<&'a str> {
-    about.identity.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
 pub(crate) fn odd(what: Oddity, found: &Found, note: impl Into<String>) -> Odd {

@@ -5,6 +5,8 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use types::Timestamp;
 
+use crate::hex::hex;
+
 const TITLE: &str = "s3-orchestrator snapshot 1";
 
 /// One file of a snapshot.
@@ -77,10 +79,6 @@ fn file(line: &str) -> Option<File> {
         size: size.parse().ok()?,
         sum: sum.to_owned(),
     })
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

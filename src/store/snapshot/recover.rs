@@ -6,12 +6,13 @@
 //! time that nobody remembers.
 
 use backend::{About, Fault, Found};
+use bytes::BytesMut;
 use futures_util::stream::{StreamExt as _, iter};
 use meta::{CHUNK_BYTES, Content, Draft, Meta, NewBlob, ObjectRecord, Order, Place, Table, Target, Txn};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use types::checksum::chunk_sum;
-use types::{Algorithm, BlobId, BucketId, BucketName, ByteRange, Checksum, ETag, Key, ObjectHeaders};
+use types::{BlobId, BucketId, BucketName, ByteRange, Checksum, ETag, Key, ObjectHeaders};
 use types::{Timestamp, WriteConditions};
 
 use super::manifest::Manifest;
@@ -19,10 +20,11 @@ use super::restore::Restored;
 use crate::adopt;
 use crate::compare::{Comparison, Stretch, Wrong};
 use crate::fleet::Fleet;
+use crate::hex::hex;
 use crate::md5::Md5;
 use crate::member::Member;
-use crate::purpose::{UNTYPED, tags_of};
-use crate::reconcile::{queued_targets, said};
+use crate::purpose::{UNTYPED, blob_of, checksum_of, tags_of};
+use crate::reconcile::queued_targets;
 use crate::settings::InForce;
 use crate::{OrderError, StoreError};
 
@@ -181,14 +183,13 @@ impl<'a> Recovery<'a> {
     fn take(&mut self, member: &Member, about: About) -> Result<Result<(), &'static str>, StoreError> {
         let Some(number) = member.number_in(&about.found.location) else { return Ok(Ok(())) };
         self.highest = self.highest.max(number.0);
-        match said(&about, "node") {
+        match about.said("node") {
             Some(node) if node == self.manifest.node => {}
             Some(_) => return Ok(Err("it says that it is another node's")),
             None if member.backend.is_remote() => return Ok(Err("it does not say whose it is")),
             None => {}
         }
-        let id =
-            said(&about, "blob").and_then(|text| u64::from_str_radix(text, 16).ok()).map_or(number, BlobId);
+        let id = blob_of(&about).unwrap_or(number);
         self.highest = self.highest.max(id.0);
         let target = Target::new(member.id, Place::Object(about.found.location.as_str().into()));
         if let Some(record) = self.meta.blob(id)? {
@@ -205,18 +206,18 @@ impl<'a> Recovery<'a> {
     }
 
     fn candidate(&mut self, id: BlobId, about: About, target: Target) -> Result<(), &'static str> {
-        let bucket = said(&about, "bucket").and_then(|name| BucketName::new(name.to_owned()).ok());
+        let bucket = about.said("bucket").and_then(|name| BucketName::new(name.to_owned()).ok());
         let bucket = bucket.and_then(|name| self.settings.buckets.read().get(&name).map(|record| record.id));
         let bucket = bucket.ok_or("it does not say which bucket it is of, or that is not configured")?;
-        let incomplete = said(&about, "incomplete").is_some();
-        let written = said(&about, "written").and_then(|text| text.parse().ok()).map(Timestamp);
+        let incomplete = about.said("incomplete").is_some();
+        let written = about.said("written").and_then(|text| text.parse().ok()).map(Timestamp);
         let candidate = Candidate {
             bucket,
-            key: said(&about, "key").and_then(|key| Key::new(key).ok()),
-            part: said(&about, "part").and_then(|part| part.parse().ok()),
+            key: about.said("key").and_then(|key| Key::new(key).ok()),
+            part: about.said("part").and_then(|part| part.parse().ok()),
             size: about.found.size,
-            md5: said(&about, "md5").map(str::to_owned),
-            checksum: said(&about, "checksum").and_then(checksum),
+            md5: about.said("md5").map(str::to_owned),
+            checksum: about.said("checksum").and_then(checksum_of),
             time: written.unwrap_or(about.found.modified),
             incomplete,
             targets: vec![target],
@@ -525,25 +526,23 @@ async fn read_one(
     let gone = || StoreError::Unavailable("the backend is not configured".to_owned());
     let member = fleet.get(target.backend).ok_or_else(gone)?;
     let location = member.location(id, &target.place).ok_or_else(gone)?;
-    let (mut md5, mut sums, mut chunk) = (Md5::new(), Vec::new(), Vec::new());
+    let (mut md5, mut sums, mut rest) = (Md5::new(), Vec::new(), BytesMut::new());
     if candidate.size > 0 {
         let mut reader = member.backend.read(&location, ByteRange { start: 0, end: candidate.size }).await?;
         while let Some(piece) = reader.next().await? {
             md5.update(&piece);
-            chunk.extend_from_slice(&piece);
-            while chunk.len() as u64 >= CHUNK_BYTES {
-                let rest = chunk.split_off(CHUNK_BYTES as usize);
-                sums.push(chunk_sum(&chunk));
-                chunk = rest;
+            rest.extend_from_slice(&piece);
+            while rest.len() as u64 >= CHUNK_BYTES {
+                sums.push(chunk_sum(&rest.split_to(CHUNK_BYTES as usize)));
             }
         }
     }
-    if !chunk.is_empty() {
-        sums.push(chunk_sum(&chunk));
+    if !rest.is_empty() {
+        sums.push(chunk_sum(&rest));
     }
     let md5 = md5.finish();
     match &candidate.md5 {
-        Some(said) if *said != super::manifest::hex(&md5) => {
+        Some(said) if *said != hex(&md5) => {
             Err(StoreError::Corrupt("its bytes are not what it says".to_owned()))
         }
         _ => Ok((sums, md5)),
@@ -552,16 +551,8 @@ async fn read_one(
 
 /// Providers give a type to what has none.
 fn headers(about: About) -> ObjectHeaders {
-    let tags = said(&about, "tags").map(tags_of).unwrap_or_default();
-    let untyped = said(&about, UNTYPED).is_some();
+    let tags = about.said("tags").map(tags_of).unwrap_or_default();
+    let untyped = about.said(UNTYPED).is_some();
     let headers = adopt::headers(about);
     ObjectHeaders { tags, content_type: headers.content_type.filter(|_| !untyped), ..headers }
-}
-
-/// As `purpose::identity_of` wrote it.
-fn checksum(words: &str) -> Option<Checksum> {
-    let (name, hex) = words.split_once(' ')?;
-    let digit = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
-    let bytes = (0..hex.len()).step_by(2).map(digit).collect::<Option<Vec<u8>>>()?;
-    Checksum::new(Algorithm::from_name(name)?, &bytes)
 }

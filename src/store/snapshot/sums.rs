@@ -7,7 +7,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::manifest::{File, hex};
+use super::manifest::File;
+use crate::hex::hex;
 
 const READ_BYTES: usize = 1 << 20;
 /// Tables; the rest is small, and written on.
