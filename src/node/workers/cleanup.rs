@@ -6,7 +6,7 @@ use crate::node::Node;
 use crate::options::now;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Progress, StoreError};
+use store::StoreError;
 
 pub const NAME: &str = "cleanup";
 /// Work that is due but held up (a reader still has the blob) is looked at again after this time,
@@ -43,11 +43,8 @@ async fn drain(node: &Node, job: &Job, stop: &mut Stop) -> Duration {
     let mut begun = false;
     let mut rest = REST;
     while stop.or(job.permitted()).await && !job.cancelled() {
-        let mut passed = Ok(Progress::default());
         // What a pass that is broken off has deleted already is missed by nobody: it is deleted again.
-        if !stop.or(async { passed = node.store.cleanup_pass().await }).await {
-            break;
-        }
+        let Some(passed) = stop.unless_ordered(node.store.cleanup_pass()).await else { break };
         match passed {
             Ok(progress) if progress.done == 0 => {
                 job.recovered();

@@ -2,7 +2,7 @@
 
 use super::Stop;
 use std::time::Duration;
-use store::{Progress, Store};
+use store::Store;
 use types::BlobId;
 
 /// After a failure, and between two looks at whether something else is asked for now.
@@ -12,11 +12,8 @@ const REST: Duration = Duration::from_secs(5);
 pub async fn run(store: Store, mut stop: Stop) {
     while stop.or(store.copies_due()).await {
         loop {
-            let mut passed = Ok(Progress::default());
             // What a pass that is broken off was copying is copied anew by the next node.
-            if !stop.or(async { passed = store.copies_pass().await }).await {
-                return;
-            }
+            let Some(passed) = stop.unless_ordered(store.copies_pass()).await else { return };
             match passed {
                 Ok(progress) if progress.done == 0 => break,
                 Ok(progress) => tracing::debug!(done = progress.done, later = progress.left, "copies"),

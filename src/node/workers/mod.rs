@@ -70,11 +70,16 @@ pub struct Stop(watch::Receiver<bool>);
 impl Stop {
     /// Waits for `work`; false when the order to stop came first.
     async fn or(&mut self, work: impl Future<Output = ()>) -> bool {
+        self.unless_ordered(work).await.is_some()
+    }
+
+    /// What comes of `work`; `None` when the order to stop came first, and the work was dropped.
+    async fn unless_ordered<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             // An error is a sender that is gone: nobody wants this worker any more.
-            _ = self.0.wait_for(|stop| *stop) => false,
-            () = work => true,
+            _ = self.0.wait_for(|stop| *stop) => None,
+            done = work => Some(done),
         }
     }
 
@@ -92,8 +97,10 @@ mod tests {
         let (sender, receiver) = watch::channel(false);
         let mut stop = Stop(receiver);
         assert!(stop.or(async {}).await);
+        assert_eq!(stop.unless_ordered(async { 7 }).await, Some(7));
         sender.send_replace(true);
         assert!(!stop.or(std::future::pending()).await);
         assert!(!stop.or(async {}).await);
+        assert_eq!(stop.unless_ordered(async { 7 }).await, None);
     }
 }

@@ -7,7 +7,7 @@ use crate::node::Node;
 use crate::options::now;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{BadReplica, Pace, ScrubDue, ScrubOrder, ScrubStep, StoreError};
+use store::{BadReplica, Pace, ScrubDue, ScrubOrder, StoreError};
 
 pub const NAME: &str = "scrub";
 /// Between two walks over the records, which cost more the more there are.
@@ -45,10 +45,9 @@ async fn round(node: &Node, job: &Job, stop: &mut Stop) -> Result<Duration, Stor
     let period = u64::try_from(config.period.as_millis()).unwrap_or(u64::MAX);
     let before = now().saturating_sub_ms(period);
     let order = ScrubOrder { backend: None, before, remote: config.providers };
-    let mut found = Ok(ScrubDue::default());
-    if !stop.or(async { found = node.store.scrub_due(&order).await }).await {
+    let Some(found) = stop.unless_ordered(node.store.scrub_due(&order)).await else {
         return Ok(Duration::ZERO);
-    }
+    };
     let mut due = found?;
     job.recovered();
     if due.is_done() {
@@ -71,11 +70,8 @@ async fn verify(
 ) -> Result<u64, StoreError> {
     let mut verified = 0;
     while !due.is_done() && stop.or(job.permitted()).await && !job.cancelled() {
-        let mut stepped = Ok(ScrubStep::default());
         // What a step that is broken off has read is read again.
-        if !stop.or(async { stepped = node.store.scrub_step(due, pace).await }).await {
-            break;
-        }
+        let Some(stepped) = stop.unless_ordered(node.store.scrub_step(due, pace)).await else { break };
         let step = stepped?;
         job.step(step.verified + step.bad.len() as u64 + step.unread, None);
         verified += step.verified + step.bad.len() as u64;

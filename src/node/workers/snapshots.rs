@@ -52,10 +52,8 @@ async fn round(node: &Node, job: &Job, stop: &mut Stop) -> Result<Duration, Orde
     }
     job.begin(None);
     let order = SnapshotOrder { backends: config.backends, keep: config.keep };
-    let mut outcome = Ok(());
     // What was sent when the node stops stays for the next one.
-    stop.or(async { outcome = take(node, job, &order).await }).await;
-    outcome?;
+    stop.unless_ordered(take(node, job, &order)).await.unwrap_or(Ok(()))?;
     job.recovered();
     job.end(now());
     Ok(LOOK_EVERY.min(every))

@@ -98,12 +98,9 @@ pub async fn remember(node: &Node) -> Result<(), StoreError> {
 /// Carries out what is ordered, side by side.
 pub async fn run(node: Arc<Node>, mut stop: Stop) {
     let mut running = JoinSet::new();
-    let mut next = None;
-    while stop.or(async { next = Some(next_order(&node.jobs, &mut running).await) }).await {
-        if let Some((job, record)) = next.take() {
-            let run = Run { node: Arc::clone(&node), job, record, noted: Instant::now(), errors: 0 };
-            running.spawn(run.until_over(stop.clone()));
-        }
+    while let Some((job, record)) = stop.unless_ordered(next_order(&node.jobs, &mut running)).await {
+        let run = Run { node: Arc::clone(&node), job, record, noted: Instant::now(), errors: 0 };
+        running.spawn(run.until_over(stop.clone()));
     }
     while let Some(ended) = running.join_next().await {
         report(ended);
@@ -173,15 +170,12 @@ impl Run {
         if self.job.is_paused() {
             return self.hold(work, stop).await;
         }
-        let mut outcome = None;
-        if !stop.or(async { outcome = Some(work.step(&self.node, &mut self.record).await) }).await {
-            return Turn::Stopped;
-        }
+        let step = work.step(&self.node, &mut self.record);
+        let Some(outcome) = stop.unless_ordered(step).await else { return Turn::Stopped };
         self.job.tell(&self.record);
         if self.noted.elapsed() >= NOTE_EVERY {
             self.note_progress().await;
         }
-        let outcome = outcome.unwrap_or(Ok(Step::More));
         let turn = outcome.map(|step| match step {
             Step::More => Turn::Again(Duration::ZERO),
             Step::Rest(rest) => Turn::Again(rest),
