@@ -224,9 +224,6 @@ fn the_kernel_reads_large_files_of_the_data_directory_by_itself() {
 fn the_kernel_reads_large_files_of_another_disk_by_itself() {
     let disk = tempfile::tempdir().unwrap();
     let mut config = Rig::config();
-    config.more.push(format!(
-        "[[backends]]\nname = \"other\"\nkind = \"disk\"\npath = \"{}\"",
-        disk.path().display()
-    ));
+    config.more.push(testkit::backends::disk("other", disk.path()));
     the_kernel_reads_by_itself(Rig::with(&["read_only = false"], config));
 }

@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use testkit::proxy::{Fault, Proxy, Rule};
-use testkit::{BucketConfig, Node, Rng};
+use testkit::rng::body;
+use testkit::{BucketConfig, Node, Rng, backends};
 use tokio::runtime::Runtime;
 
 /// The node gives a provider up after three tries of a second each.
@@ -31,20 +32,10 @@ fn world() -> World {
     let proxy = runtime.block_on(Proxy::start(provider.addr())).unwrap();
     let credential = &BucketConfig::new("far").credentials[0];
     let mut config = Rig::config();
-    config.more.push(format!(
-        "[[backends]]\nname = \"far\"\nkind = \"s3\"\nendpoint = \"{}\"\nbucket = \"far\"\npath_style = true\n\
-         access_key_id = \"{}\"\nsecret_access_key = \"{}\"\nstall_timeout = \"{STALL}\"",
-        proxy.url(),
-        credential.access_key,
-        credential.secret,
-    ));
+    let section = backends::provider("far", &proxy.url(), "far", credential);
+    config.more.push(format!("{section}\nstall_timeout = \"{STALL}\""));
     let rig = Rig::with(&["read_only = false"], config);
     World { rig, proxy, _provider: provider, _runtime: runtime }
-}
-
-fn body(seed: u64, size: usize) -> Vec<u8> {
-    let mut rng = Rng::new(seed);
-    (0..size).map(|_| rng.next() as u8).collect()
 }
 
 /// In a process of its own: the watchdog looks at the test's.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use testkit::client::Answer;
 use testkit::load::{Fleet, Halt, Profile};
 use testkit::proxy::{Fault, Proxy, Rule};
-use testkit::{BucketConfig, Node, NodeConfig, Rng, Seed, fsck};
+use testkit::rng::body;
+use testkit::{BucketConfig, Node, NodeConfig, Seed, backends, fsck};
 
 const SMALL: usize = 3_000;
 const LARGE: usize = 1_500_000;
@@ -31,32 +32,21 @@ async fn world(copies: u32, acknowledge: &str, kinds: &[&str]) -> World {
     config.buckets[0].more = vec![format!("copies = {copies}"), format!("acknowledge = {acknowledge}")];
     let mut proxies = Vec::new();
     for kind in kinds {
-        let lines = match *kind {
-            "embedded" => "name = \"local\"\nkind = \"embedded\"".to_owned(),
-            "disk" => format!("name = \"disk\"\nkind = \"disk\"\npath = \"{}\"", disk.path().display()),
+        let section = match *kind {
+            "embedded" => "[[backends]]\nname = \"local\"\nkind = \"embedded\"".to_owned(),
+            "disk" => backends::disk("disk", disk.path()),
             name => {
                 let proxy = Proxy::start(provider.addr()).await.expect("a proxy");
                 let credential = &BucketConfig::new(name).credentials[0];
-                let text = format!(
-                    "name = \"{name}\"\nkind = \"s3\"\nendpoint = \"{}\"\nbucket = \"{name}\"\npath_style = true\n\
-                     access_key_id = \"{}\"\nsecret_access_key = \"{}\"\nstall_timeout = \"{STALL}\"",
-                    proxy.url(),
-                    credential.access_key,
-                    credential.secret,
-                );
+                let section = backends::provider(name, &proxy.url(), name, credential);
                 proxies.push(proxy);
-                text
+                format!("{section}\nstall_timeout = \"{STALL}\"")
             }
         };
-        config.more.push(format!("[[backends]]\n{lines}"));
+        config.more.push(section);
     }
     let node = Node::start(config).expect("the node starts");
     World { provider, proxies, node, _disk: disk }
-}
-
-fn body(seed: u64, len: usize) -> Vec<u8> {
-    let mut rng = Rng::new(seed);
-    (0..len).map(|_| rng.next() as u8).collect()
 }
 
 fn faults() -> Vec<Fault> {

@@ -3,7 +3,7 @@
 use crate::asked::{BINARY, json, run, text};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use testkit::{Node, NodeConfig, Rng, S3Client, fsck};
+use testkit::{Node, NodeConfig, Rng, S3Client, backends, fsck};
 
 pub const OBJECTS: u64 = 120;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -14,10 +14,7 @@ struct World {
 }
 
 fn section(name: &str, disk: &tempfile::TempDir) -> String {
-    format!(
-        "[[backends]]\nname = \"{name}\"\nkind = \"disk\"\npath = \"{}\"\nmax_copy_bandwidth = \"2MB\"",
-        disk.path().display()
-    )
+    format!("{}\nmax_copy_bandwidth = \"2MB\"", backends::disk(name, disk.path()))
 }
 
 fn world(copies: u32, names: &[&'static str], more: &[&str]) -> World {

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use testkit::{BucketConfig, Node, NodeConfig, fsck};
+use testkit::{BucketConfig, Node, NodeConfig, backends, fsck};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -24,19 +24,13 @@ fn dir() -> TempDir {
 }
 
 pub fn disk(name: &str, path: &Path) -> String {
-    format!("\n[[backends]]\nname = \"{name}\"\nkind = \"disk\"\npath = \"{}\"\n", path.display())
+    format!("\n{}\n", backends::disk(name, path))
 }
 
 pub fn provider(name: &str, node: &Node) -> String {
-    let bucket = BucketConfig::new("test-bucket");
-    let credential = &bucket.credentials[0];
-    format!(
-        "\n[[backends]]\nname = \"{name}\"\nkind = \"s3\"\nendpoint = \"http://{}\"\nbucket = \"test-bucket\"\n\
-         path_style = true\naccess_key_id = \"{}\"\nsecret_access_key = \"{}\"\n",
-        node.addr(),
-        credential.access_key,
-        credential.secret,
-    )
+    let credential = &BucketConfig::new("test-bucket").credentials[0];
+    let url = format!("http://{}", node.addr());
+    format!("\n{}\n", backends::provider(name, &url, "test-bucket", credential))
 }
 
 const EMBEDDED: &str = "\n[[backends]]\nname = \"local\"\nkind = \"embedded\"\n";

@@ -7,8 +7,9 @@ use crate::asked::{BINARY, json, run};
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
-use testkit::servers::{self, Server};
-use testkit::{ListQuery, Node, NodeConfig, Rng, S3Client, fsck};
+use testkit::rng::body;
+use testkit::servers::Server;
+use testkit::{ListQuery, Node, NodeConfig, S3Client, backends, fsck};
 
 const METADATA: &[(&str, &str)] = &[
     ("content-type", "text/plain; charset=utf-8"),
@@ -18,26 +19,6 @@ const METADATA: &[(&str, &str)] = &[
 ];
 const COMPARED: &[&str] =
     &["etag", "content-type", "cache-control", "content-length", "x-amz-meta-camera", "x-amz-tagging-count"];
-
-fn body(seed: u64, len: usize) -> Vec<u8> {
-    let mut rng = Rng::new(seed);
-    (0..len).map(|_| rng.next() as u8).collect()
-}
-
-fn far(server: &Server) -> String {
-    format!(
-        "[[backends]]\nname = \"far\"\nkind = \"s3\"\nendpoint = \"{}\"\nbucket = \"{}\"\npath_style = true\n\
-         access_key_id = \"{}\"\nsecret_access_key = \"{}\"",
-        server.endpoint(),
-        servers::BUCKET,
-        servers::ACCESS_KEY,
-        servers::SECRET,
-    )
-}
-
-fn disk(dir: &std::path::Path) -> String {
-    format!("[[backends]]\nname = \"disk\"\nkind = \"disk\"\npath = \"{}\"", dir.display())
-}
 
 /// What a client sees of an object.
 type Seen = (Vec<u8>, Vec<Option<String>>);
@@ -141,11 +122,12 @@ async fn loses_its_data_directory(backends: Vec<String>, copies: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_and_a_provider_bring_everything_back() {
     let (dir, server) = (tempfile::tempdir().unwrap(), Server::moto().expect("moto"));
-    loses_its_data_directory(vec![disk(dir.path()), far(&server)], 2).await;
+    loses_its_data_directory(vec![backends::disk("disk", dir.path()), backends::foreign("far", &server)], 2)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_alone_brings_everything_back() {
     let server = Server::rclone().expect("rclone");
-    loses_its_data_directory(vec![far(&server)], 1).await;
+    loses_its_data_directory(vec![backends::foreign("far", &server)], 1).await;
 }

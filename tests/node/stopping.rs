@@ -4,7 +4,7 @@ use crate::asked::{BINARY, json, start};
 use std::fs;
 use std::time::{Duration, Instant};
 use testkit::proxy::{Fault, Proxy, Rule};
-use testkit::{BucketConfig, Node, NodeConfig, Rng, fsck};
+use testkit::{BucketConfig, Node, NodeConfig, backends, fsck};
 
 const LARGE: usize = 6_000_000;
 /// The whole of it takes five minutes.
@@ -13,8 +13,7 @@ const SOON: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn bytes() -> Vec<u8> {
-    let mut rng = Rng::new(6);
-    (0..LARGE).map(|_| rng.next() as u8).collect()
+    testkit::rng::body(6, LARGE)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,15 +24,10 @@ async fn a_copy_from_a_slow_provider_does_not_hold_up_a_stop() {
     let credential = &BucketConfig::new("test-bucket").credentials[0];
     let mut config = NodeConfig::new(BINARY);
     config.buckets[0].more = vec!["copies = 1".to_owned()];
-    config.more = vec![format!(
-        "[[backends]]\nname = \"far\"\nkind = \"s3\"\nendpoint = \"{}\"\nbucket = \"test-bucket\"\npath_style = true\n\
-         access_key_id = \"{}\"\nsecret_access_key = \"{}\"\n\
-         [[backends]]\nname = \"near\"\nkind = \"disk\"\npath = \"{}\"\n",
-        proxy.url(),
-        credential.access_key,
-        credential.secret,
-        disk.path().display(),
-    )];
+    config.more = vec![
+        backends::provider("far", &proxy.url(), "test-bucket", credential),
+        backends::disk("near", disk.path()),
+    ];
     let mut node = Node::start(config).expect("the node starts");
     assert_eq!(node.client().put("large", bytes()).await.expect("an answer").status, 200);
 

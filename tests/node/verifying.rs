@@ -8,17 +8,10 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use testkit::backends::{disk, foreign};
+use testkit::rng::body;
 use testkit::servers::{self, Server};
-use testkit::{ListQuery, Node, NodeConfig, Rng, fsck};
-
-fn body(seed: u64, len: usize) -> Vec<u8> {
-    let mut rng = Rng::new(seed);
-    (0..len).map(|_| rng.next() as u8).collect()
-}
-
-fn disk(name: &str, dir: &Path) -> String {
-    format!("[[backends]]\nname = \"{name}\"\nkind = \"disk\"\npath = \"{}\"", dir.display())
-}
+use testkit::{ListQuery, Node, NodeConfig, fsck};
 
 struct Two {
     node: Node,
@@ -150,12 +143,7 @@ async fn a_provider_s_bucket_is_imported_with_what_it_says_of_its_objects() {
         Ok(server) => server,
         Err(why) => return eprintln!("SKIPPED: {why:#}"),
     };
-    let credential = testkit::Credential {
-        access_key: servers::ACCESS_KEY.to_owned(),
-        secret: servers::SECRET.to_owned(),
-        rights: None,
-    };
-    let provider = testkit::S3Client::new(server.address, servers::BUCKET, credential);
+    let provider = testkit::S3Client::new(server.address, servers::BUCKET, servers::credential());
     let mut etags = Vec::new();
     for (n, (name, len)) in FOREIGN.iter().enumerate() {
         let headers = [("content-type", "image/jpeg"), ("x-amz-meta-camera", "m6")];
@@ -166,14 +154,7 @@ async fn a_provider_s_bucket_is_imported_with_what_it_says_of_its_objects() {
         etags.push(answer.etag());
     }
     let mut config = NodeConfig::new(BINARY);
-    config.more = vec![format!(
-        "[[backends]]\nname = \"far\"\nkind = \"s3\"\nendpoint = \"{}\"\nbucket = \"{}\"\npath_style = true\n\
-         access_key_id = \"{}\"\nsecret_access_key = \"{}\"",
-        server.endpoint(),
-        servers::BUCKET,
-        servers::ACCESS_KEY,
-        servers::SECRET,
-    )];
+    config.more = vec![foreign("far", &server)];
     let mut node = Node::start(config).expect("the node starts");
     assert_eq!(node.client().put("photos/own", body(9, 100_000)).await.expect("an answer").status, 200);
     let done = json(&node, &["import", "far", "test-bucket", "--prefix", "photos/"]);

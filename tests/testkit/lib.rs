@@ -1,7 +1,7 @@
 //! What the tests of the running node share.
 //!
 //! Here: a node in a directory of its own ([`node`]), a small S3 client that signs and knows what it does not know
-//! ([`client`]), bodies whose every byte names its origin ([`body`]), seeded chance ([`rng`]), futures that are dropped half-way ([`cancel`]), a model of what a key may
+//! ([`client`]), sections for backends ([`backends`]), bodies whose every byte names its origin ([`body`]), seeded chance ([`rng`]), futures that are dropped half-way ([`cancel`]), a model of what a key may
 //! hold ([`model`]), a mixed load that fills the model ([`load`]), file systems that lose power ([`loopfs`]), system calls that
 //! kill or fail ([`trace`]), other people's S3 servers ([`servers`]), a proxy that fails on order ([`proxy`]) and a
 //! linearizability checker ([`linear`]).
@@ -11,6 +11,7 @@
 //!
 //! Start at [`node::Node::start`].
 
+pub mod backends;
 pub mod body;
 pub mod cancel;
 pub mod client;

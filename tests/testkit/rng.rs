@@ -93,6 +93,12 @@ impl Rng {
     }
 }
 
+/// Bytes that a seed always gives.
+pub fn body(seed: u64, len: usize) -> Vec<u8> {
+    let mut rng = Rng::new(seed);
+    (0..len).map(|_| rng.next() as u8).collect()
+}
+
 /// SplitMix64's finaliser; also good for making one number of several.
 pub fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -11,6 +11,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 use tempfile::TempDir;
 
+use crate::Credential;
+
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 pub const ACCESS_KEY: &str = "AKIDSERVERSUNDERTEST";
 pub const SECRET: &str = "for/tests+only/servers/0123456789abcdef";
@@ -30,6 +32,10 @@ boto3.client('s3', endpoint_url=url, aws_access_key_id=key, aws_secret_access_ke
 print(f'listening on {url}/', flush=True)
 sys.stdin.read()
 ";
+
+pub fn credential() -> Credential {
+    Credential { access_key: ACCESS_KEY.to_owned(), secret: SECRET.to_owned(), rights: None }
+}
 
 /// A server with one bucket, [`BUCKET`], for the key and secret above. Dropped, it ends.
 #[derive(Debug)]
