@@ -1,5 +1,6 @@
 //! What is wrong with a running node, worst first. `status` shows it; monitoring can ask for it.
 
+use crate::backends;
 use crate::finding::Finding;
 use crate::jobs::{Report, State};
 use crate::mounts::Running;
@@ -14,6 +15,7 @@ pub fn findings(node: &Node) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(fence(node));
     findings.extend(disk(node));
+    findings.extend(backends::findings(node));
     findings.extend(node.mounts.all().iter().filter_map(unmounted));
     findings.extend(usage::backends(node).iter().filter_map(|account| quota("backend", account)));
     findings.extend(usage::buckets(node).iter().filter_map(|account| quota("bucket", account)));

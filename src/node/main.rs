@@ -8,6 +8,7 @@
 
 mod admin;
 mod audit_file;
+mod backends;
 mod cli;
 mod command;
 mod config;

@@ -70,8 +70,9 @@ pub enum Opened {
 /// A replica on its way over a network.
 pub struct Stream {
     reader: Box<dyn backend::Reader>,
-    buffer: BytesMut,
-    /// Where the buffer begins in the blob: at a chunk.
+    /// What came with the end of the last chunk.
+    rest: Bytes,
+    /// Where that begins in the blob: at a chunk.
     at: u64,
 }
 
@@ -236,7 +237,7 @@ impl Blob {
         let range =
             ByteRange { start: from, end: Chunk::at(self.end.saturating_sub(1), self.record.size).to };
         let reader = member.judge(member.backend.read(&location, range).await)?;
-        let stream = Stream { reader, buffer: BytesMut::new(), at: from };
+        let stream = Stream { reader, rest: Bytes::new(), at: from };
         Ok(Source { target: target.clone(), opened: Opened::Stream(Box::new(stream)) })
     }
 
@@ -383,14 +384,20 @@ impl Stream {
         if chunk.from != self.at {
             return Err(Trouble::Own(StoreError::Storage("a stream is read out of order".to_owned())));
         }
-        while self.buffer.len() < chunk.len() {
-            match self.reader.next().await? {
-                Some(piece) => self.buffer.extend_from_slice(&piece),
-                None => return Err(BackendError::new(Fault::Corrupt, "the replica is cut short").into()),
-            }
-        }
         self.at = chunk.to;
-        Ok(self.buffer.split_to(chunk.len()).freeze())
+        if self.rest.len() >= chunk.len() {
+            return Ok(self.rest.split_to(chunk.len()));
+        }
+        let mut buffer = BytesMut::with_capacity(chunk.len());
+        loop {
+            let more = self.rest.len().min(chunk.len() - buffer.len());
+            buffer.extend_from_slice(&self.rest.split_to(more));
+            if buffer.len() == chunk.len() {
+                return Ok(buffer.freeze());
+            }
+            let short = || BackendError::new(Fault::Corrupt, "the replica is cut short");
+            self.rest = self.reader.next().await?.ok_or_else(short)?;
+        }
     }
 }
 

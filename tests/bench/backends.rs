@@ -3,10 +3,12 @@
 
 use crate::http::{Connection, Spec, head};
 use crate::load::{self, Work};
+use crate::relay::Relay;
 use crate::report::{Limit, Report, median, median_ratio};
-use crate::{Scale, memory};
+use crate::{Scale, memory, process, yardstick};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -34,6 +36,8 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
 struct Pair {
     near: Node,
     far: Node,
+    /// In front of the far one as well.
+    relay: Relay,
 }
 
 impl Pair {
@@ -44,26 +48,33 @@ impl Pair {
         let section = backends::provider("far", &url, "test-bucket", credential.context("a credential")?);
         let mut config = crate::node_config();
         config.more.push(section);
-        Ok(Self { near: Node::start(config)?, far })
+        Ok(Self { near: Node::start(config)?, relay: Relay::start(far.addr())?, far })
     }
 
     /// One request at a time: what the way through the node adds.
     fn small(&self, scale: &Scale, report: &mut Report) -> Result<()> {
         let body: Vec<u8> = (0..SMALL_BYTES).map(|at| (at * 31 % 251) as u8).collect();
         for method in ["PUT", "GET"] {
-            let (mut straight, mut through) = (vec![], vec![]);
+            let (mut straight, mut through, mut appends) = (vec![], vec![], vec![]);
             for round in 0..=scale.rounds {
                 let far = latency(&self.far, method, &body, scale)?;
                 let near = latency(&self.near, method, &body, scale)?;
+                let append = yardstick::synced_append(&self.near.data_dir(), 200)?;
                 // The first round warms connections and caches.
                 if round > 0 {
                     straight.push(far);
                     through.push(near);
+                    appends.push(append);
                 }
             }
             let more: Vec<f64> = through.iter().zip(&straight).map(|(near, far)| near - far).collect();
-            let how =
-                format!("{:.3} ms through the node, {:.3} ms straight", median(&through), median(&straight));
+            let [near, far, append] = [&through, &straight, &appends].map(|times| median(times));
+            let syncs = match method {
+                // The intent before the first byte, and the record behind the last.
+                "PUT" => format!("; two syncs of its records are {:.3} ms of it", 2.0 * append),
+                _ => String::new(),
+            };
+            let how = format!("{near:.3} ms through the node, {far:.3} ms straight{syncs}");
             let what = format!("{method} 4 KiB to a provider, added by the node");
             report.figure(&what, median(&more), "ms", Limit::AtMost(1.0), &how);
         }
@@ -72,19 +83,33 @@ impl Pair {
 
     fn large(&self, scale: &Scale, report: &mut Report) -> Result<()> {
         for method in ["PUT", "GET"] {
-            let (mut straight, mut through) = (vec![], vec![]);
+            let (mut straight, mut through, mut relayed, mut cpus) = (vec![], vec![], vec![], vec![]);
             for round in 0..=scale.rounds {
-                let far = large_once(&self.far, method, scale.large_bytes)?;
-                let near = large_once(&self.near, method, scale.large_bytes)?;
+                let far = large_once(&self.far, self.far.addr(), method, scale.large_bytes)?;
+                let relay = large_once(&self.far, self.relay.addr, method, scale.large_bytes)?;
+                let cpu = process::cpu_seconds(self.near.pid())?;
+                let near = large_once(&self.near, self.near.addr(), method, scale.large_bytes)?;
                 if round > 0 {
                     straight.push(far);
+                    relayed.push(relay);
                     through.push(near);
+                    let gib = scale.large_bytes as f64 / f64::from(1 << 30);
+                    cpus.push((process::cpu_seconds(self.near.pid())? - cpu) / gib);
                 }
             }
-            let [near, far] = [&through, &straight].map(|rates| median(rates) / 1e6);
-            let how = format!("{near:.0} MB/s through the node, {far:.0} MB/s straight");
+            let [near, far, relay] = [&through, &straight, &relayed].map(|rates| median(rates) / 1e6);
+            let how = format!(
+                "{near:.0} MB/s through the node ({:.2} s of the processor a GiB), {far:.0} MB/s straight",
+                median(&cpus)
+            );
             let what = format!("{method} 1 GiB through the node, to going straight");
             report.figure(&what, median_ratio(&through, &straight), "x", Limit::AtLeast(0.9), &how);
+            report.note(&format!(
+                "{method} 1 GiB through a process that only passes bytes on: {relay:.0} MB/s, {:.3} x going straight; \
+                 the node to that {:.3} x",
+                median_ratio(&relayed, &straight),
+                median_ratio(&through, &relayed),
+            ));
         }
         Ok(())
     }
@@ -110,11 +135,11 @@ fn latency(node: &Node, method: &str, body: &[u8], scale: &Scale) -> Result<f64>
 }
 
 /// Bytes a second.
-fn large_once(node: &Node, method: &str, bytes: u64) -> Result<f64> {
+fn large_once(node: &Node, addr: SocketAddr, method: &str, bytes: u64) -> Result<f64> {
     let length = if method == "PUT" { bytes } else { 0 };
     let head = head(node, 0, &Spec { length, ..Spec::new(method, LARGE) })?;
     let block: Vec<u8> = (0..1 << 20).map(|at| (at * 31 % 251) as u8).collect();
-    let mut connection = Connection::open(node.addr())?;
+    let mut connection = Connection::open(addr)?;
     let begun = Instant::now();
     connection.send(&head)?;
     for _ in 0..length / block.len() as u64 {

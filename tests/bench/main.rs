@@ -17,6 +17,7 @@ mod memory;
 mod mount;
 mod multipart;
 mod process;
+mod relay;
 mod report;
 mod small;
 mod yardstick;
@@ -90,6 +91,9 @@ fn main() -> Result<()> {
     let mut arguments: BTreeSet<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     if arguments.remove(bare::ARGUMENT) {
         return bare::serve();
+    }
+    if arguments.remove(relay::ARGUMENT) {
+        return relay::serve();
     }
     let mut scale = if arguments.remove("--quick") { QUICK } else { FULL };
     if arguments.remove("--uploads-whole") {

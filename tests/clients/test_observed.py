@@ -194,6 +194,13 @@ METRICS = [
     ("s3o_backend_reserved_bytes", {"backend": "local"}, HALF),
     ("s3o_backend_awaiting_bytes", {"backend": "local"}, 0),
     ("s3o_backend_quota_bytes", {"backend": "local"}, 1e10),
+    ("s3o_backend_bad_copies_total", {"backend": "local"}, 0),
+    ("s3o_backend_active", {"backend": "local"}, 1),
+    ("s3o_backend_answers", {"backend": "local"}, 1),
+    ("s3o_backend_down_seconds", {"backend": "local"}, 0),
+    ("s3o_backend_month_calls", {"backend": "local"}, PRESENT),
+    ("s3o_backend_month_ingress_bytes", {"backend": "local"}, PRESENT),
+    ("s3o_backend_month_egress_bytes", {"backend": "local"}, PRESENT),
     ("process_start_time_seconds", {}, POSITIVE),
     ("process_resident_memory_bytes", {}, POSITIVE),
     ("process_open_fds", {}, POSITIVE),
@@ -204,8 +211,8 @@ METRICS = [
     ("s3o_scrub_verified_bytes_total", {}, PRESENT),
     ("s3o_scrub_mismatches_total", {}, PRESENT),
 ]
-#: There only once something of the kind has happened.
-RARE = {"s3o_webhook_dropped"}
+#: There only once something of the kind has happened, or is configured.
+RARE = {"s3o_webhook_dropped"} | {f"s3o_backend_month_{what}_limit" for what in ("calls", "ingress_bytes", "egress_bytes")}
 
 
 def family(sample):

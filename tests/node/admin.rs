@@ -30,6 +30,11 @@ async fn status_is_one_screen_and_one_document() {
             "disk": { "room_bytes": "*", "size_bytes": "*" },
             "queues": [{ "name": "cleanup", "waiting": 0, "or_more": false }],
             "buckets": [account("test-bucket")], "backends": [account("embedded")], "mounts": [],
+            "backend_conditions": [{
+                "name": "embedded", "state": "active", "circuit": "closed", "down_seconds": null, "given_up": false,
+                "bad_copies": 0, "month": { "calls": 0, "ingress_bytes": 0, "egress_bytes": 0 },
+                "monthly_limits": { "calls": null, "ingress_bytes": null, "egress_bytes": null },
+            }],
             "last_snapshot": null,
         })
     );

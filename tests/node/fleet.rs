@@ -1,6 +1,8 @@
 //! A node over several backends: its data directory, a disk, and providers, which are another node behind proxies
 //! that fail on order.
 
+use crate::asked::{json, text};
+use crate::reload_backends::wait_until;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -137,6 +139,37 @@ async fn a_write_succeeds_or_says_so_whatever_a_provider_does_and_nothing_leaks(
     }
     assert_eq!(expected.len(), 2, "other backends took what the provider did not");
     at_rest(&mut world).await;
+}
+
+/// What the circuit breaker does is told: in `status`, and over again when it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_fails_is_seen_in_status() {
+    let world = world(2, "1", &["far-1", "embedded"]).await;
+    let condition = || json(&world.node, &["status"])["backend_conditions"][0].clone();
+    assert_eq!((&condition()["name"], &condition()["circuit"]), (&"far-1".into(), &"closed".into()));
+    world.proxies[0].always(Fault::Status(500));
+    let client = world.node.client();
+    for n in 0..4 {
+        assert_eq!(client.put(&format!("k{n}"), body(n, SMALL)).await.expect("an answer").status, 200);
+    }
+    wait_until("it is left alone", || condition()["circuit"] != "closed");
+    let screen = text(&world.node, &["status"]);
+    assert!(
+        screen.starts_with("warning: backend far-1 fails and is left alone; others are used meanwhile\n"),
+        "{screen}"
+    );
+    assert!(screen.contains("  active, fails for "), "{screen}");
+    let replica = json(&world.node, &["locate", "test-bucket/k0"])["pieces"][0]["replicas"][0].clone();
+    assert_eq!(replica["backend"], "local", "what would be read now");
+    world.proxies[0].clear();
+    wait_until("it is used again", || {
+        condition()["circuit"] == "closed" && condition()["down_seconds"].is_null()
+    });
+    assert_eq!(json(&world.node, &["status"])["findings"], serde_json::json!([]));
+    wait_until("its copies follow", || {
+        let located = json(&world.node, &["locate", "test-bucket/k0"]);
+        located["pieces"][0]["replicas"].as_array().map(Vec::len) == Some(2)
+    });
 }
 
 /// SIGKILL at random moments; what was acknowledged is there, and every backend has what the records say.

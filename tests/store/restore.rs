@@ -1,6 +1,6 @@
 //! The data directory is lost: what a snapshot and the backends bring back.
 
-use backend::Backend;
+use backend::{Backend, Call, Fault, Trouble};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -282,6 +282,70 @@ fn what_may_live_under_another_name_is_kept_and_numbers_are_never_given_twice() 
         run_all_queues(&store).await;
         write(&store, bucket, &mut expected, "after", 3, LARGE).await;
         compare(&store, bucket, &expected).await;
+        store.close().await;
+    });
+    drop(store);
+    assert_eq!(rig.fsck().1, []);
+}
+
+/// Without what belongs to snapshots.
+async fn replicas(on: &Troubled) -> usize {
+    on.locations().await.iter().filter(|location| !location.starts_with(backend::KEPT_ASIDE)).count()
+}
+
+/// The records are yesterday's: they have deletions that were refused then and are done since, a write that was under
+/// way, a key that was written again. Whatever runs now: nothing that lives is gone, nothing deleted is back.
+#[test]
+fn yesterdays_records_take_nothing_that_lives_and_bring_nothing_back() {
+    let (a, b, rig) = two(2);
+    let mut expected = Expected::new();
+    let (store, bucket) = rig.open();
+    runtime().block_on(async {
+        for (name, seed) in [("again", 1), ("gone", 2), ("gone later", 3), ("kept", 4)] {
+            write(&store, bucket, &mut expected, name, seed, LARGE).await;
+        }
+        for on in [&a, &b] {
+            on.script.always(Call::Remove, Trouble::Fail(Fault::Refused));
+        }
+        write(&store, bucket, &mut expected, "again", 5, LARGE).await;
+        delete(&store, bucket, &mut expected, "gone").await;
+        settle(&store).await;
+        assert!(!store.cleanup_queue(10).await.unwrap().is_empty(), "deletions are refused");
+        for on in [&a, &b] {
+            on.script.once(Call::Finish, Trouble::Late(Duration::from_millis(1500)));
+        }
+        let under_way = tokio::spawn({
+            let store = store.clone();
+            async move { put(&store, bucket, "under way", content(6, LARGE)).await }
+        });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        snapshot(&store, 2).await;
+        assert!(!under_way.is_finished(), "the snapshot has its intent, and not its record");
+        under_way.await.unwrap().unwrap();
+        expected.insert("under way".to_owned(), content(6, LARGE));
+        // Since then the backends are well, and the day goes on.
+        for on in [&a, &b] {
+            on.script.clear();
+            store.trust_backend(on.name);
+        }
+        write(&store, bucket, &mut expected, "again", 7, LARGE).await;
+        write(&store, bucket, &mut expected, "gone", 8, LARGE).await;
+        delete(&store, bucket, &mut expected, "gone later").await;
+        advance(Duration::from_secs(3600));
+        settle(&store).await;
+        assert_eq!((replicas(&a).await, replicas(&b).await), (4, 4));
+        store.close().await;
+    });
+    drop(store);
+    wipe(&rig);
+    let restored = restore(&rig, &RestoreOptions::default()).unwrap();
+    assert_eq!((&restored.lost, &restored.set_beside), (&vec![], &vec![]), "{restored:?}");
+    let (store, bucket) = rig.open();
+    runtime().block_on(async {
+        compare(&store, bucket, &expected).await;
+        run_all_queues(&store).await;
+        compare(&store, bucket, &expected).await;
+        assert_eq!((replicas(&a).await, replicas(&b).await), (4, 4));
         store.close().await;
     });
     drop(store);

@@ -1,11 +1,12 @@
 //! One object: its record, and where its bytes lie.
 
 use super::Fault;
+use crate::backends;
 use crate::node::Node;
 use crate::times::rfc3339;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use store::{BackendState, Circuit, Explanation, Health, PlacedBlob, PlacedReplica, Placement};
+use store::{Explanation, Health, PlacedBlob, PlacedReplica, Placement};
 use types::{BucketName, Key};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -148,23 +149,13 @@ impl From<PlacedReplica> for Replica {
             Health::Suspect(_) => "suspect",
             Health::Bad(_) => "bad",
         };
-        let state = at.state.map(|state| match state {
-            BackendState::Active => "active",
-            BackendState::Draining => "draining",
-            BackendState::Removed => "removed",
-        });
-        let circuit = at.circuit.map(|circuit| match circuit {
-            Circuit::Closed => "closed",
-            Circuit::Open => "open",
-            Circuit::HalfOpen => "half-open",
-        });
         Self {
             backend: at.backend,
             place: at.place,
             health: health.to_owned(),
             verified: (at.verified.0 > 0).then(|| rfc3339(at.verified)),
-            backend_state: state.map(str::to_owned),
-            circuit: circuit.map(str::to_owned),
+            backend_state: at.state.map(|state| backends::state(state).to_owned()),
+            circuit: at.circuit.map(|circuit| backends::circuit(circuit).to_owned()),
             counts: at.counts,
             why: at.why,
         }

@@ -2,6 +2,7 @@
 
 use super::mounts::Mount;
 use super::{Fault, Nothing};
+use crate::backends::{self, Backend};
 use crate::finding::{Finding, Severity};
 use crate::health;
 use crate::node::Node;
@@ -28,6 +29,8 @@ pub struct Status {
     pub queues: Vec<Queue>,
     pub buckets: Vec<Account>,
     pub backends: Vec<Account>,
+    /// Of each of these: whether it answers, and what it was asked for this month.
+    pub backend_conditions: Vec<Backend>,
     pub mounts: Vec<Mount>,
     /// When the last snapshot was taken that came to all of its backends.
     pub last_snapshot: Option<String>,
@@ -76,6 +79,7 @@ pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Faul
         }],
         buckets: usage::buckets(&node),
         backends: usage::backends(&node),
+        backend_conditions: backends::all(&node),
         mounts: node.mounts.all().iter().map(Mount::from).collect(),
         last_snapshot: node.store.last_snapshot().await?.map(rfc3339),
     })

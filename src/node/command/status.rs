@@ -3,6 +3,7 @@
 use super::{Ask, Global, Run, mounts, usage, words};
 use crate::admin::Nothing;
 use crate::admin::status::{Health, Queue, Status};
+use crate::backends::Backend;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,11 +50,21 @@ fn text(status: &Status) -> String {
         let _ = writeln!(text, "  last snapshot  {taken}");
     }
     let _ = write!(text, "\nBuckets:\n{}", usage::accounts(&status.buckets));
-    let _ = write!(text, "\nBackends:\n{}", usage::accounts(&status.backends));
+    let states = status.backend_conditions.iter().map(state).collect();
+    let _ = write!(text, "\nBackends:\n{}", usage::table(&status.backends, Some(("state", states))));
     if !status.mounts.is_empty() {
         let _ = write!(text, "\nMounts:\n{}", mounts::table(&status.mounts));
     }
     text
+}
+
+fn state(backend: &Backend) -> String {
+    match backend.down_seconds {
+        Some(down) if !backend.answers() => {
+            format!("{}, fails for {}", backend.state, words::duration(Duration::from_secs(down)))
+        }
+        _ => backend.state.clone(),
+    }
 }
 
 fn queue(queue: &Queue) -> String {

@@ -24,6 +24,11 @@ fn text(usage: &Usage) -> String {
 }
 
 pub fn accounts(accounts: &[Account]) -> String {
+    table(accounts, None)
+}
+
+/// `last`: the name of one column more, and its cells.
+pub fn table(accounts: &[Account], last: Option<(&str, Vec<String>)>) -> String {
     let row = |account: &Account| {
         vec![
             account.name.clone(),
@@ -34,6 +39,11 @@ pub fn accounts(accounts: &[Account]) -> String {
             account.quota_bytes.map_or("-".to_owned(), words::size),
         ]
     };
-    let rows: Vec<_> = accounts.iter().map(row).collect();
-    words::table(&["name", "objects", "size", "reserved", "awaiting cleanup", "quota"], &rows)
+    let mut rows: Vec<_> = accounts.iter().map(row).collect();
+    let mut head = vec!["name", "objects", "size", "reserved", "awaiting cleanup", "quota"];
+    if let Some((name, cells)) = last {
+        head.push(name);
+        rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+    }
+    words::table(&head, &rows)
 }

@@ -1,6 +1,7 @@
 //! What is looked up when somebody asks: the ledger, the queue, the metadata engine, the disk.
 
 use super::encode::{Figure, Kind, Labels};
+use crate::backends::{self, Backend};
 use crate::finding::Severity;
 use crate::jobs::{Report, State};
 use crate::node::Node;
@@ -18,6 +19,7 @@ pub async fn of_node(node: &Node) -> anyhow::Result<Vec<Figure>> {
     let mut all = of_disk_and_queues(&figures);
     all.extend(of_metadata(&figures.metadata));
     all.extend(of_accounts(node));
+    all.extend(of_backends(node));
     all.extend(of_jobs(node));
     let last = node.store.last_snapshot().await?;
     all.extend(last.map(|at| Figure::gauge("snapshot_last_seconds", LAST_SNAPSHOT, at.0 as f64 / 1000.0)));
@@ -159,6 +161,64 @@ fn of_accounts(node: &Node) -> Vec<Figure> {
             "backend_quota_bytes",
             "What the backend may hold, if limited",
             backend(|a| a.quota_bytes),
+        ),
+    ]
+}
+
+fn of_backends(node: &Node) -> Vec<Figure> {
+    let all = backends::all(node);
+    let each = |value: fn(&Backend) -> Option<u64>| {
+        let of = |backend: &Backend| Some((vec![("backend", backend.name.clone())], value(backend)? as f64));
+        all.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let mut bad = Figure::each(
+        "backend_bad_copies",
+        "Copies that were found missing or damaged",
+        each(|b| Some(b.bad_copies)),
+    );
+    bad.kind = Kind::Counter;
+    vec![
+        bad,
+        Figure::each(
+            "backend_active",
+            "1 while it takes new copies",
+            each(|b| Some(u64::from(b.is_active()))),
+        ),
+        Figure::each(
+            "backend_answers",
+            "0 while it fails and is left alone",
+            each(|b| Some(u64::from(b.answers()))),
+        ),
+        Figure::each(
+            "backend_down_seconds",
+            "For how long it has failed",
+            each(|b| Some(b.down_seconds.unwrap_or(0))),
+        ),
+        Figure::each("backend_month_calls", "Calls since the month began", each(|b| Some(b.month.calls))),
+        Figure::each(
+            "backend_month_ingress_bytes",
+            "Bytes sent there since the month began",
+            each(|b| Some(b.month.ingress_bytes)),
+        ),
+        Figure::each(
+            "backend_month_egress_bytes",
+            "Bytes read from there since the month began",
+            each(|b| Some(b.month.egress_bytes)),
+        ),
+        Figure::each(
+            "backend_month_calls_limit",
+            "Calls of a month, if limited",
+            each(|b| b.monthly_limits.calls),
+        ),
+        Figure::each(
+            "backend_month_ingress_bytes_limit",
+            "Bytes in of a month, if limited",
+            each(|b| b.monthly_limits.ingress_bytes),
+        ),
+        Figure::each(
+            "backend_month_egress_bytes_limit",
+            "Bytes out of a month, if limited",
+            each(|b| b.monthly_limits.egress_bytes),
         ),
     ]
 }
