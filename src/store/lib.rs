@@ -34,7 +34,7 @@ mod jobs;
 mod lanes;
 mod lifecycle;
 mod list;
-mod locate;
+mod lost;
 mod md5;
 mod member;
 mod options;
@@ -77,7 +77,7 @@ pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
 pub use lifecycle::{Expired, ExpiryRule};
-pub use locate::{Located, Piece, ReplicaAt};
+pub use lost::{Fate, LostStep, Unreadable};
 pub use meta::{
     BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, JobProgress, JobRecord,
     JobState, Listener, MAX_EVENTS, ObjectRecord as Object, Origin, Outbox, TableFigures, Traffic,
