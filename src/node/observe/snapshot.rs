@@ -1,25 +1,28 @@
 //! What is looked up when somebody asks: the ledger, the queue, the metadata engine, the disk.
 
-use super::encode::{Figure, Kind, Labels};
-use crate::backends::{self, Backend};
+use super::encode::{Figure, Labels};
+use super::{backends, mounts};
 use crate::finding::Severity;
 use crate::jobs::{Report, State};
 use crate::node::Node;
 use crate::usage::{self, Account};
 use crate::webhooks::Webhooks;
 use crate::{health, options};
-use store::{EngineFigures, Figures, MAX_EVENTS, TableFigures};
+use store::{CopyQueues, EngineFigures, Figures, MAX_EVENTS, TableFigures};
 use types::Timestamp;
 
 const LAST_SNAPSHOT: &str =
     "When the last snapshot was taken that came to all of its backends, in seconds since 1970";
+
+const COPIES_QUEUE: &str = "Objects' blobs that wait for work on their copies: those with too few, with too many, and those to be tried again later; 10000 stands for that many or more";
 
 pub async fn of_node(node: &Node) -> anyhow::Result<Vec<Figure>> {
     let figures = node.store.figures().await?;
     let mut all = of_disk_and_queues(&figures);
     all.extend(of_metadata(&figures.metadata));
     all.extend(of_accounts(node));
-    all.extend(of_backends(node));
+    all.extend(backends::of(&node.store.backends()));
+    all.extend(mounts::of(&node.mounts.all()));
     all.extend(of_jobs(node));
     let last = node.store.last_snapshot().await?;
     all.extend(last.map(|at| Figure::gauge("snapshot_last_seconds", LAST_SNAPSHOT, at.0 as f64 / 1000.0)));
@@ -52,11 +55,9 @@ fn of_jobs(node: &Node) -> Vec<Figure> {
         let of = |report: &Report| Some((vec![("job", report.name.clone())], value(report)?));
         reports.iter().filter_map(of).collect::<Vec<_>>()
     };
-    let mut items =
-        Figure::each("job_items", "Things that background work settled", each(|r| Some(r.done_ever as f64)));
-    items.kind = Kind::Counter;
+    let items = each(|r| Some(r.done_ever as f64));
     vec![
-        items,
+        Figure::each_counter("job_items", "Things that background work settled", items),
         Figure::each(
             "job_running",
             "1 while the work runs",
@@ -85,6 +86,12 @@ fn of_disk_and_queues(figures: &Figures) -> Vec<Figure> {
             "Blobs that wait to be deleted; 10000 stands for that many or more",
             figures.cleanup_queue,
         ),
+        Figure::each("copies_queue", COPIES_QUEUE, of_copies(&figures.copies)),
+        Figure::counter(
+            "mount_late_notices",
+            "Acknowledgements that did not wait for a mount's kernel any longer",
+            figures.late_gates,
+        ),
         Figure::counter(
             "scrub_verified_copies",
             "Copies that were read and found good",
@@ -106,6 +113,12 @@ fn of_disk_and_queues(figures: &Figures) -> Vec<Figure> {
             figures.open_uploads,
         ),
     ]
+}
+
+fn of_copies(queues: &CopyQueues) -> Vec<(Labels, f64)> {
+    let CopyQueues { missing, excess, deferred } = queues;
+    let of = |(kind, waiting): (&str, usize)| (vec![("kind", kind.to_owned())], waiting as f64);
+    [("missing", *missing), ("excess", *excess), ("deferred", *deferred)].map(of).to_vec()
 }
 
 fn of_metadata(engine: &EngineFigures) -> Vec<Figure> {
@@ -161,64 +174,6 @@ fn of_accounts(node: &Node) -> Vec<Figure> {
             "backend_quota_bytes",
             "What the backend may hold, if limited",
             backend(|a| a.quota_bytes),
-        ),
-    ]
-}
-
-fn of_backends(node: &Node) -> Vec<Figure> {
-    let all = backends::all(node);
-    let each = |value: fn(&Backend) -> Option<u64>| {
-        let of = |backend: &Backend| Some((vec![("backend", backend.name.clone())], value(backend)? as f64));
-        all.iter().filter_map(of).collect::<Vec<_>>()
-    };
-    let mut bad = Figure::each(
-        "backend_bad_copies",
-        "Copies that were found missing or damaged",
-        each(|b| Some(b.bad_copies)),
-    );
-    bad.kind = Kind::Counter;
-    vec![
-        bad,
-        Figure::each(
-            "backend_active",
-            "1 while it takes new copies",
-            each(|b| Some(u64::from(b.is_active()))),
-        ),
-        Figure::each(
-            "backend_answers",
-            "0 while it fails and is left alone",
-            each(|b| Some(u64::from(b.answers()))),
-        ),
-        Figure::each(
-            "backend_down_seconds",
-            "For how long it has failed",
-            each(|b| Some(b.down_seconds.unwrap_or(0))),
-        ),
-        Figure::each("backend_month_calls", "Calls since the month began", each(|b| Some(b.month.calls))),
-        Figure::each(
-            "backend_month_ingress_bytes",
-            "Bytes sent there since the month began",
-            each(|b| Some(b.month.ingress_bytes)),
-        ),
-        Figure::each(
-            "backend_month_egress_bytes",
-            "Bytes read from there since the month began",
-            each(|b| Some(b.month.egress_bytes)),
-        ),
-        Figure::each(
-            "backend_month_calls_limit",
-            "Calls of a month, if limited",
-            each(|b| b.monthly_limits.calls),
-        ),
-        Figure::each(
-            "backend_month_ingress_bytes_limit",
-            "Bytes in of a month, if limited",
-            each(|b| b.monthly_limits.ingress_bytes),
-        ),
-        Figure::each(
-            "backend_month_egress_bytes_limit",
-            "Bytes out of a month, if limited",
-            each(|b| b.monthly_limits.egress_bytes),
         ),
     ]
 }
