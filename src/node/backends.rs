@@ -43,10 +43,6 @@ impl Backend {
         self.circuit == circuit(Circuit::Closed)
     }
 
-    pub fn is_active(&self) -> bool {
-        self.state == state(BackendState::Active)
-    }
-
     /// What is used up of what a month may have.
     fn used_up(&self) -> Vec<&'static str> {
         let Self { month, monthly_limits: limits, .. } = self;
@@ -105,32 +101,9 @@ pub fn all(node: &Node) -> Vec<Backend> {
     node.store.backends().into_iter().map(Backend::from).collect()
 }
 
+/// A month's limit that is used up. Whether one answers is told with the rest of what is wrong.
 pub fn findings(node: &Node) -> Vec<Finding> {
-    let all = all(node);
-    let alone = all.iter().filter(|backend| backend.is_active()).count() < 2;
-    all.iter().flat_map(|backend| failing(backend, alone).into_iter().chain(used_up(backend))).collect()
-}
-
-/// `alone`: there is none that could stand in.
-fn failing(backend: &Backend, alone: bool) -> Option<Finding> {
-    let name = &backend.name;
-    let remedy = format!("s3-orchestrator probe {name}");
-    match () {
-        () if backend.answers() || backend.state == state(BackendState::Removed) => None,
-        () if backend.given_up => {
-            let message = format!("backend {name} has failed for too long: what it has is copied elsewhere");
-            Some(Finding::error("backend-given-up", message, remedy))
-        }
-        () if alone => Some(Finding::error(
-            "backend-failing",
-            format!("backend {name} fails: there is no other"),
-            remedy,
-        )),
-        () => {
-            let message = format!("backend {name} fails and is left alone; others are used meanwhile");
-            Some(Finding::warning("backend-failing", message, remedy))
-        }
-    }
+    all(node).iter().filter_map(used_up).collect()
 }
 
 fn used_up(backend: &Backend) -> Option<Finding> {
@@ -161,19 +134,6 @@ mod tests {
             month: Asked { calls: 10, ingress_bytes: 5, egress_bytes: 0 },
             monthly_limits: Limits { calls: None, ingress_bytes: None, egress_bytes: None },
         }
-    }
-
-    #[test]
-    fn one_that_fails_is_told_of_and_it_is_worse_if_it_is_the_only_one() {
-        let code = |backend: &Backend, alone| failing(backend, alone).map(|f| (f.code, f.severity));
-        assert_eq!(code(&backend(), true), None);
-        let open = Backend { circuit: "open".to_owned(), ..backend() };
-        let (error, warning) = (crate::finding::Severity::Error, crate::finding::Severity::Warning);
-        assert_eq!(code(&open, false), Some(("backend-failing".to_owned(), warning)));
-        assert_eq!(code(&open, true), Some(("backend-failing".to_owned(), error)));
-        let given_up = Backend { given_up: true, ..open.clone() };
-        assert_eq!(code(&given_up, false), Some(("backend-given-up".to_owned(), error)));
-        assert_eq!(code(&Backend { state: "removed".to_owned(), ..open }, true), None);
     }
 
     #[test]
