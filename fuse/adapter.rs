@@ -19,6 +19,7 @@ use crate::backing::{Backings, Seat};
 use crate::caller::Caller;
 use crate::dispatch::Dispatch;
 use crate::ended::Ended;
+use crate::figures::Operation;
 use crate::filesystem::{COMMIT_PATIENCE, FileSystem, LASTING, Looked};
 use crate::naming::RenameFlags;
 use crate::reply;
@@ -99,7 +100,8 @@ impl Filesystem for Adapter {
         let (fs, undo, name) = (Arc::clone(&self.fs), Arc::clone(&self.fs), name.to_owned());
         let caller = caller(request);
         let work = move || fs.lookup(parent.0, &name, caller);
-        self.dispatch.read(reply, work, reply::entry, move |found| undo.forget_looked(found));
+        self.dispatch
+            .read(Operation::Lookup, reply, work, reply::entry, move |found| undo.forget_looked(found));
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
@@ -109,7 +111,7 @@ impl Filesystem for Adapter {
     fn getattr(&self, _: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
         let fs = Arc::clone(&self.fs);
         let work = move || fs.attributes_for(ino.0, handle.map(|handle| handle.0));
-        self.dispatch.read(reply, work, reply::attr, drop);
+        self.dispatch.read(Operation::GetAttr, reply, work, reply::attr, drop);
     }
 
     fn setattr(
@@ -139,7 +141,7 @@ impl Filesystem for Adapter {
         let work = fs.set_attributes(ino.0, handle, wanted, size, caller(request));
         // What else changed with it the kernel asks for.
         let send = |reply, attr| reply::attr(reply, (attr, Duration::ZERO));
-        self.dispatch.commit(reply, COMMIT_PATIENCE, work, send, drop);
+        self.dispatch.commit(Operation::SetAttr, reply, COMMIT_PATIENCE, work, send, drop);
     }
 
     fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
@@ -159,17 +161,17 @@ impl Filesystem for Adapter {
         let work = fs.make_directory(parent.0, name.to_owned(), mode, caller(request));
         let send = |reply, attr| reply::entry(reply, Looked { attr: Some(attr), lasting: LASTING });
         let late = move |attr: Attr| undo.forget(attr.ino, 1);
-        self.dispatch.commit(reply, COMMIT_PATIENCE, work, send, late);
+        self.dispatch.commit(Operation::Mkdir, reply, COMMIT_PATIENCE, work, send, late);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let work = Arc::clone(&self.fs).remove_file(parent.0, name.to_owned(), caller(request));
-        self.dispatch.commit(reply, COMMIT_PATIENCE, work, reply::ok, drop);
+        self.dispatch.commit(Operation::Unlink, reply, COMMIT_PATIENCE, work, reply::ok, drop);
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let work = Arc::clone(&self.fs).remove_directory(parent.0, name.to_owned());
-        self.dispatch.commit(reply, COMMIT_PATIENCE, work, reply::ok, drop);
+        self.dispatch.commit(Operation::Rmdir, reply, COMMIT_PATIENCE, work, reply::ok, drop);
     }
 
     fn rename(
@@ -190,7 +192,7 @@ impl Filesystem for Adapter {
         };
         let (from, to) = ((parent.0, name.to_owned()), (new_parent.0, new_name.to_owned()));
         let work = Arc::clone(&self.fs).rename(from, to, flags, caller(request));
-        self.dispatch.commit(reply, COMMIT_PATIENCE, work, reply::ok, drop);
+        self.dispatch.commit(Operation::Rename, reply, COMMIT_PATIENCE, work, reply::ok, drop);
     }
 
     fn create(
@@ -210,12 +212,13 @@ impl Filesystem for Adapter {
             undo.abandon(handle);
             undo.forget(attr.ino, 1);
         };
-        self.dispatch.read(reply, work, reply::created, late);
+        self.dispatch.read(Operation::Create, reply, work, reply::created, late);
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let access = Access::of(flags.0);
         if let Some(handle) = self.fs.open_at_once(ino.0, access) {
+            self.dispatch.answered(Operation::Open, Ok(()));
             return fenced(|| open_version(&self.backings, ino.0, handle, None, reply));
         }
         let (fs, undo, backings) = (Arc::clone(&self.fs), Arc::clone(&self.fs), Arc::clone(&self.backings));
@@ -235,7 +238,7 @@ impl Filesystem for Adapter {
                 Opened::Staged(handle) => reply.opened(FileHandle(handle), reply::STAGED_FLAGS),
             };
         let late = move |(opened, ..): (Opened, Option<OwnedFd>, Seat)| undo.abandon(opened.handle());
-        self.dispatch.read(reply, work, send, late);
+        self.dispatch.read(Operation::Open, reply, work, send, late);
     }
 
     fn write(
@@ -254,17 +257,17 @@ impl Filesystem for Adapter {
         let patience = self.fs.patience(handle.0);
         let work = move || fs.write(handle.0, offset, &bytes).map(|()| bytes.len());
         let send = |reply: ReplyWrite, written| reply.written(u32::try_from(written).unwrap_or(u32::MAX));
-        self.dispatch.write(reply, patience, work, send, drop);
+        self.dispatch.write(Operation::Write, reply, patience, work, send, drop);
     }
 
     fn flush(&self, request: &Request, _: INodeNo, handle: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         let work = Arc::clone(&self.fs).flush(handle.0, caller(request));
-        self.dispatch.commit(reply, self.fs.patience(handle.0), work, reply::ok, drop);
+        self.dispatch.commit(Operation::Flush, reply, self.fs.patience(handle.0), work, reply::ok, drop);
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
         let work = Arc::clone(&self.fs).fsync(handle.0);
-        self.dispatch.commit(reply, self.fs.patience(handle.0), work, reply::ok, drop);
+        self.dispatch.commit(Operation::Fsync, reply, self.fs.patience(handle.0), work, reply::ok, drop);
     }
 
     /// Names are durable when the call that changed them returned.
@@ -278,7 +281,7 @@ impl Filesystem for Adapter {
         }
         let (fs, name) = (Arc::clone(&self.fs), name.to_owned());
         let work = move || fs.extended_attribute(ino.0, &name);
-        self.dispatch.read(reply, work, reply::xattr(size), drop);
+        self.dispatch.read(Operation::GetXattr, reply, work, reply::xattr(size), drop);
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
@@ -288,7 +291,7 @@ impl Filesystem for Adapter {
             let text: String = names.iter().flat_map(|name| [name.as_str(), "\0"]).collect();
             Ok(text.into_bytes())
         };
-        self.dispatch.read(reply, work, reply::xattr(size), drop);
+        self.dispatch.read(Operation::ListXattr, reply, work, reply::xattr(size), drop);
     }
 
     fn setxattr(
@@ -304,13 +307,13 @@ impl Filesystem for Adapter {
         let Some(name) = name.to_str() else { return reply.error(fuser::Errno::EOPNOTSUPP) };
         let fs = Arc::clone(&self.fs);
         let work = fs.set_extended_attribute(ino.0, name.to_owned(), value.to_vec(), flags);
-        self.dispatch.commit(reply, COMMIT_PATIENCE, work, reply::ok, drop);
+        self.dispatch.commit(Operation::SetXattr, reply, COMMIT_PATIENCE, work, reply::ok, drop);
     }
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let Some(name) = name.to_str() else { return reply.error(fuser::Errno::ENODATA) };
         let work = Arc::clone(&self.fs).remove_extended_attribute(ino.0, name.to_owned());
-        self.dispatch.commit(reply, COMMIT_PATIENCE, work, reply::ok, drop);
+        self.dispatch.commit(Operation::RemoveXattr, reply, COMMIT_PATIENCE, work, reply::ok, drop);
     }
 
     fn read(
@@ -325,7 +328,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let fs = Arc::clone(&self.fs);
-        self.dispatch.fetch(reply, move || fs.read(handle.0, offset, size), reply::data);
+        self.dispatch.fetch(Operation::Read, reply, move || fs.read(handle.0, offset, size), reply::data);
     }
 
     fn release(
@@ -343,11 +346,12 @@ impl Filesystem for Adapter {
                 self.backings.release(ino.0, handle.0);
                 self.fs.release(handle.0);
                 reply.ok();
+                self.dispatch.answered(Operation::Release, Ok(()));
             });
         }
         let patience = self.fs.patience(handle.0);
         let work = Arc::clone(&self.fs).release_file(handle.0);
-        self.dispatch.commit(reply, patience, work, reply::ok, drop);
+        self.dispatch.commit(Operation::Release, reply, patience, work, reply::ok, drop);
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -363,6 +367,7 @@ impl Filesystem for Adapter {
     fn readdir(&self, _: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
         let fs = Arc::clone(&self.fs);
         self.dispatch.fill(
+            Operation::ReadDir,
             reply,
             move |slot| {
                 fs.list(ino.0, handle.0, offset, false, &mut |found| {
@@ -383,6 +388,7 @@ impl Filesystem for Adapter {
     ) {
         let fs = Arc::clone(&self.fs);
         self.dispatch.fill(
+            Operation::ReadDir,
             reply,
             move |slot| {
                 let mut entered = Vec::new();
@@ -412,6 +418,6 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let fs = Arc::clone(&self.fs);
-        self.dispatch.read(reply, move || Ok(fs.room()), reply::room, drop);
+        self.dispatch.read(Operation::StatFs, reply, move || Ok(fs.room()), reply::room, drop);
     }
 }

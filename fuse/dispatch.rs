@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use crate::errno::{Answer, Errno};
+use crate::figures::{Figures, Operation};
 use crate::pool::Pool;
 
 /// What reads records or bytes. It never waits for a commit, so commits may wait for it.
@@ -39,6 +40,7 @@ pub struct Dispatch {
     runtime: Handle,
     pending: Arc<Mutex<Vec<Pending>>>,
     read_patience: Duration,
+    figures: Arc<Figures>,
 }
 
 /// A request that may come to be late.
@@ -52,15 +54,20 @@ trait Expire: Send + Sync {
     fn expire(&self);
 }
 
-pub struct Slot<R>(Mutex<Option<R>>);
+pub struct Slot<R> {
+    reply: Mutex<Option<R>>,
+    operation: Operation,
+    began: Instant,
+    figures: Arc<Figures>,
+}
 
 impl<R: Refuse> Expire for Slot<R> {
     fn is_answered(&self) -> bool {
-        self.0.lock().is_none()
+        self.reply.lock().is_none()
     }
 
     fn expire(&self) {
-        if let Some(reply) = self.take() {
+        if let Some(reply) = self.take(Err(Errno::TIMEDOUT)) {
             tracing::error!("a file system request is answered ETIMEDOUT");
             reply.refuse(Errno::TIMEDOUT);
         }
@@ -68,18 +75,22 @@ impl<R: Refuse> Expire for Slot<R> {
 }
 
 impl<R: Refuse> Slot<R> {
-    fn take(&self) -> Option<R> {
-        self.0.lock().take()
+    /// For whoever comes first.
+    fn take(&self, answer: Answer<()>) -> Option<R> {
+        let reply = self.reply.lock().take()?;
+        self.figures.ended(self.operation, answer, self.began.elapsed());
+        Some(reply)
     }
 
     /// Lets `fill` put something into the reply; `None` if it was given already.
     pub fn with<T>(&self, fill: impl FnOnce(&mut R) -> T) -> Option<T> {
-        self.0.lock().as_mut().map(fill)
+        self.reply.lock().as_mut().map(fill)
     }
 
     /// `late` undoes what the kernel never heard of.
     fn answer<T>(&self, answer: Answer<T>, send: impl FnOnce(R, T), late: impl FnOnce(T)) {
-        match (self.take(), answer) {
+        let told = answer.as_ref().map(drop).map_err(|error| *error);
+        match (self.take(told), answer) {
             (Some(reply), Ok(found)) => send(reply, found),
             (Some(reply), Err(error)) => reply.refuse(error),
             (None, Ok(found)) => late(found),
@@ -88,47 +99,70 @@ impl<R: Refuse> Slot<R> {
     }
 }
 
+/// Nobody will give the answer any more: the reply says EIO itself.
+impl<R> Drop for Slot<R> {
+    fn drop(&mut self) {
+        if self.reply.get_mut().is_some() {
+            self.figures.ended(self.operation, Err(Errno::IO), self.began.elapsed());
+        }
+    }
+}
+
 impl Dispatch {
-    pub fn start(runtime: Handle) -> std::io::Result<Self> {
-        Self::with_patience(runtime, READ_PATIENCE)
+    pub fn start(runtime: Handle, figures: Arc<Figures>) -> std::io::Result<Self> {
+        Self::with_patience(runtime, figures, READ_PATIENCE)
     }
 
-    fn with_patience(runtime: Handle, read_patience: Duration) -> std::io::Result<Self> {
+    fn with_patience(
+        runtime: Handle,
+        figures: Arc<Figures>,
+        read_patience: Duration,
+    ) -> std::io::Result<Self> {
         let pending = Arc::new(Mutex::new(Vec::new()));
         let watched = Arc::downgrade(&pending);
         std::thread::Builder::new().name("mount-deadlines".to_owned()).spawn(move || watch(&watched))?;
         let (readers, writers) =
             (Pool::new("mount-read", MAX_READERS), Pool::new("mount-write", MAX_WRITERS));
-        Ok(Self { readers, writers, runtime, pending, read_patience })
+        Ok(Self { readers, writers, runtime, pending, read_patience, figures })
     }
 
-    fn slot<R: Refuse>(&self, reply: R, patience: Duration) -> Arc<Slot<R>> {
-        let slot = Arc::new(Slot(Mutex::new(Some(reply))));
+    fn slot<R: Refuse>(&self, operation: Operation, reply: R, patience: Duration) -> Arc<Slot<R>> {
+        let (began, figures) = (Instant::now(), Arc::clone(&self.figures));
+        figures.began();
+        let slot = Arc::new(Slot { reply: Mutex::new(Some(reply)), operation, began, figures });
         let weak = Arc::downgrade(&slot);
-        self.pending.lock().push(Pending { until: Instant::now() + patience, reply: weak });
+        self.pending.lock().push(Pending { until: began + patience, reply: weak });
         slot
+    }
+
+    /// What was answered on the spot.
+    pub fn answered(&self, operation: Operation, answer: Answer<()>) {
+        self.figures.began();
+        self.figures.ended(operation, answer, Duration::ZERO);
     }
 
     /// For what reads records: it may wait for the disk. `late` undoes what the kernel never heard of.
     pub fn read<R: Refuse, T: 'static>(
         &self,
+        operation: Operation,
         reply: R,
         work: impl FnOnce() -> Answer<T> + Send + 'static,
         send: impl FnOnce(R, T) + Send + 'static,
         late: impl FnOnce(T) + Send + 'static,
     ) {
-        let slot = self.slot(reply, self.read_patience);
+        let slot = self.slot(operation, reply, self.read_patience);
         self.readers.run(move || slot.answer(work(), send, late));
     }
 
     /// As `read`, where the work fills the reply.
     pub fn fill<R: Refuse>(
         &self,
+        operation: Operation,
         reply: R,
         work: impl FnOnce(&Slot<R>) -> Answer<()> + Send + 'static,
         send: impl FnOnce(R) + Send + 'static,
     ) {
-        let slot = self.slot(reply, self.read_patience);
+        let slot = self.slot(operation, reply, self.read_patience);
         self.readers.run(move || {
             let answer = work(&slot);
             slot.answer(answer, |reply, ()| send(reply), drop);
@@ -138,12 +172,13 @@ impl Dispatch {
     /// For what reads bytes, perhaps over a network.
     pub fn fetch<R: Refuse, T: Send + 'static>(
         &self,
+        operation: Operation,
         reply: R,
         work: impl FnOnce() -> Answer<Step<T>> + Send + 'static,
         send: impl FnOnce(R, T) + Send + 'static,
     ) {
         let patience = self.read_patience;
-        let (slot, runtime) = (self.slot(reply, patience), self.runtime.clone());
+        let (slot, runtime) = (self.slot(operation, reply, patience), self.runtime.clone());
         self.readers.run(move || match work() {
             Ok(Step::Done(found)) => slot.answer(Ok(found), send, drop),
             Ok(Step::Later(fetching)) => {
@@ -160,19 +195,21 @@ impl Dispatch {
     /// For what is written: it may wait for a commit of the same file.
     pub fn write<R: Refuse, T: 'static>(
         &self,
+        operation: Operation,
         reply: R,
         patience: Duration,
         work: impl FnOnce() -> Answer<T> + Send + 'static,
         send: impl FnOnce(R, T) + Send + 'static,
         late: impl FnOnce(T) + Send + 'static,
     ) {
-        let slot = self.slot(reply, patience);
+        let slot = self.slot(operation, reply, patience);
         self.writers.run(move || slot.answer(work(), send, late));
     }
 
     /// For what is a commit: it goes on also when nobody waits for it any more.
     pub fn commit<R: Refuse, T: 'static>(
         &self,
+        operation: Operation,
         reply: R,
         patience: Duration,
         work: impl Future<Output = Answer<T>> + Send + 'static,
@@ -180,7 +217,7 @@ impl Dispatch {
         late: impl FnOnce(T) + Send + 'static,
     ) {
         let runtime = self.runtime.clone();
-        self.write(reply, patience, move || runtime.block_on(work), send, late);
+        self.write(operation, reply, patience, move || runtime.block_on(work), send, late);
     }
 }
 
@@ -248,7 +285,7 @@ mod tests {
 
     fn with_dispatch(act: impl FnOnce(&Dispatch)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        act(&Dispatch::with_patience(runtime.handle().clone(), PATIENCE).unwrap());
+        act(&Dispatch::with_patience(runtime.handle().clone(), Arc::default(), PATIENCE).unwrap());
         runtime.shutdown_background();
     }
 
@@ -256,13 +293,13 @@ mod tests {
     fn answers_and_errors_come_as_they_are() {
         with_dispatch(|dispatch| {
             let (good, good_answer) = reply();
-            dispatch.read(good, || Ok(1), send, drop);
+            dispatch.read(Operation::Lookup, good, || Ok(1), send, drop);
             let (bad, bad_answer) = reply();
-            dispatch.write(bad, PATIENCE, || Err(Errno::NOSPC), send, drop);
+            dispatch.write(Operation::Write, bad, PATIENCE, || Err(Errno::NOSPC), send, drop);
             let (later, later_answer) = reply();
-            dispatch.fetch(later, || Ok(Step::Later(Box::pin(async { Ok(2) }))), send);
+            dispatch.fetch(Operation::Read, later, || Ok(Step::Later(Box::pin(async { Ok(2) }))), send);
             let (committed, commit_answer) = reply();
-            dispatch.commit(committed, PATIENCE, async { Ok(3) }, send, drop);
+            dispatch.commit(Operation::Fsync, committed, PATIENCE, async { Ok(3) }, send, drop);
             assert_eq!(answer(&good_answer), Ok(1));
             assert_eq!(answer(&bad_answer), Err(Errno::NOSPC));
             assert_eq!(answer(&later_answer), Ok(2));
@@ -275,15 +312,15 @@ mod tests {
         with_dispatch(|dispatch| {
             for _ in 0..2 * MAX_READERS {
                 let (bad, receiver) = reply();
-                dispatch.read(bad, || panic!("on purpose"), send, drop);
+                dispatch.read(Operation::Lookup, bad, || panic!("on purpose"), send, drop);
                 assert_eq!(answer(&receiver), Err(Errno::IO));
             }
             let (later, receiver) = reply();
             let panics = || Ok(Step::Later(Box::pin(async { panic!("on purpose") })));
-            dispatch.fetch(later, panics, send);
+            dispatch.fetch(Operation::Read, later, panics, send);
             assert_eq!(answer(&receiver), Err(Errno::IO));
             let (good, receiver) = reply();
-            dispatch.read(good, || Ok(1), send, drop);
+            dispatch.read(Operation::Lookup, good, || Ok(1), send, drop);
             assert_eq!(answer(&receiver), Ok(1));
         });
     }
@@ -298,9 +335,9 @@ mod tests {
                 let _ = opened.recv();
                 Ok(7)
             };
-            dispatch.read(hangs, work, send, move |found| undo.send(found).unwrap());
+            dispatch.read(Operation::Lookup, hangs, work, send, move |found| undo.send(found).unwrap());
             let (other, other_answer) = reply();
-            dispatch.read(other, || Ok(1), send, drop);
+            dispatch.read(Operation::Lookup, other, || Ok(1), send, drop);
             assert_eq!(answer(&other_answer), Ok(1));
             assert_eq!(answer(&receiver), Err(Errno::TIMEDOUT));
             drop(gate);
@@ -317,6 +354,7 @@ mod tests {
                 .map(|_| {
                     let ((hangs, receiver), opened) = (reply(), Arc::clone(&opened));
                     dispatch.read(
+                        Operation::Lookup,
                         hangs,
                         move || {
                             let _ = opened.lock().recv();
@@ -330,7 +368,7 @@ mod tests {
                 .collect();
             assert!(waiting.iter().all(|receiver| answer(receiver) == Err(Errno::TIMEDOUT)));
             let (remote, receiver) = reply();
-            dispatch.commit(remote, PATIENCE, async { Ok(3) }, send, drop);
+            dispatch.commit(Operation::Fsync, remote, PATIENCE, async { Ok(3) }, send, drop);
             assert_eq!(answer(&receiver), Ok(3));
             drop(gate);
         });
@@ -343,12 +381,12 @@ mod tests {
                 .map(|_| {
                     let (stalls, receiver) = reply();
                     let never = || Ok(Step::Later(Box::pin(std::future::pending())));
-                    dispatch.fetch(stalls, never, send);
+                    dispatch.fetch(Operation::Read, stalls, never, send);
                     receiver
                 })
                 .collect();
             let (good, receiver) = reply();
-            dispatch.read(good, || Ok(1), send, drop);
+            dispatch.read(Operation::Lookup, good, || Ok(1), send, drop);
             assert_eq!(answer(&receiver), Ok(1));
             assert!(stalled.iter().all(|receiver| answer(receiver) == Err(Errno::TIMEDOUT)));
         });

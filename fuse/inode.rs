@@ -188,6 +188,12 @@ impl Inodes {
         }
     }
 
+    /// Files in the making, and their bytes.
+    pub fn staged_room(&self) -> (usize, u64) {
+        let staged: Vec<_> = self.lock().staged.values().flatten().cloned().collect();
+        (staged.len(), staged.iter().map(|staged| staged.shown().size).sum())
+    }
+
     /// All but the root.
     pub fn len(&self) -> usize {
         self.lock().nodes.len() - 1

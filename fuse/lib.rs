@@ -18,6 +18,7 @@ mod directory;
 mod dispatch;
 mod ended;
 mod errno;
+mod figures;
 mod filesystem;
 mod handle;
 mod hidden;
@@ -38,6 +39,7 @@ mod staged;
 mod writing;
 mod xattr;
 
+pub use figures::{Asked, BOUNDS};
 pub use hidden::Hidden;
-pub use mount::Mount;
+pub use mount::{Mount, Report};
 pub use options::Options;

@@ -18,6 +18,7 @@ use crate::debts::Debts;
 use crate::directory::Source;
 use crate::dispatch::Dispatch;
 use crate::ended::Ended;
+use crate::figures::{Asked, Figures};
 use crate::filesystem::FileSystem;
 use crate::hidden::Hidden;
 use crate::inode::Inodes;
@@ -44,8 +45,28 @@ pub struct Mount {
     store: Store,
     ended: Arc<Ended>,
     runtime: Handle,
+    figures: Arc<Figures>,
+    notices: Arc<Notices>,
     listener: Arc<dyn Listener>,
     gates: [Arc<dyn Gate>; 2],
+}
+
+/// What is to be seen of a mount from outside.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub asked: Vec<Asked>,
+    /// Requests that have no answer yet.
+    pub in_flight: u64,
+    pub open_handles: usize,
+    /// What the kernel remembers.
+    pub inodes: usize,
+    /// Files in the making.
+    pub staged_files: usize,
+    pub staged_bytes: u64,
+    /// Names and inodes that the kernel was told to let go of.
+    pub notices: u64,
+    /// Commits whose notices are under way.
+    pub notices_waiting: u64,
 }
 
 impl Mount {
@@ -61,23 +82,25 @@ impl Mount {
         let origin = Origin(LAST_ORIGIN.fetch_add(1, Ordering::Relaxed) + 1);
         let fs =
             Arc::new(FileSystem::new(store.clone(), Arc::clone(&inodes), origin, Handle::current(), options));
+        let figures = Arc::new(Figures::default());
         let adapter = Adapter {
             fs: Arc::clone(&fs),
             ended: Arc::clone(&ended),
             backings: Arc::new(Backings::default()),
-            dispatch: Dispatch::start(Handle::current())?,
+            dispatch: Dispatch::start(Handle::current(), Arc::clone(&figures))?,
         };
         let session = Session::new(adapter, &path, &config)?;
         let kernel = Arc::new(KernelCaches(session.notifier()));
         // Nothing is answered before the session is spawned: no answer is older than the first notice.
         let (notices, _thread) = Notices::start(source, origin, inodes, kernel, clock)?;
-        let (listener, gate): (Arc<dyn Listener>, Arc<dyn Gate>) = (notices.clone(), notices);
+        let (listener, gate): (Arc<dyn Listener>, Arc<dyn Gate>) = (notices.clone(), notices.clone());
         store.listen(Arc::clone(&listener));
         let runtime = Handle::current();
         let debts = Arc::new(Debts { fs: Arc::downgrade(&fs), runtime: runtime.clone() });
         let gates = [gate, debts as Arc<dyn Gate>];
         gates.iter().for_each(|gate| store.add_gate(Arc::clone(gate)));
-        let mount = Self { path, fs, store: store.clone(), ended, runtime, listener, gates };
+        let store = store.clone();
+        let mount = Self { path, fs, store, ended, runtime, figures, notices, listener, gates };
         // Dropped, it would unmount whatever is at the path by then.
         let _session = ManuallyDrop::new(session.spawn()?);
         read_further_ahead(&mount.path);
@@ -106,6 +129,21 @@ impl Mount {
     /// What of the bucket cannot be shown; `max_named` keys of it by name.
     pub async fn hidden(&self, max_named: usize) -> io::Result<Hidden> {
         self.fs.hidden_keys(max_named).await
+    }
+
+    /// How it does, for monitoring.
+    pub fn report(&self) -> Report {
+        let (staged_files, staged_bytes) = self.fs.inodes.staged_room();
+        Report {
+            asked: self.figures.asked(),
+            in_flight: self.figures.in_flight(),
+            open_handles: self.open_handles(),
+            inodes: self.inodes(),
+            staged_files,
+            staged_bytes,
+            notices: self.notices.told(),
+            notices_waiting: self.notices.waiting(),
+        }
     }
 
     pub fn open_handles(&self) -> usize {

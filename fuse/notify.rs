@@ -42,6 +42,7 @@ pub struct Notices {
     queue: Sender<Message>,
     /// Messages that are not worked through.
     pending: Arc<AtomicU64>,
+    told: Arc<AtomicU64>,
 }
 
 impl Listener for Notices {
@@ -79,6 +80,16 @@ impl Gate for Notices {
 }
 
 impl Notices {
+    /// Names and inodes that the kernel was told to let go of.
+    pub fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// Commits whose notices are under way.
+    pub fn waiting(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
     fn is_inside(&self, key: &str) -> bool {
         key.starts_with(self.inodes.prefix())
     }
@@ -94,12 +105,13 @@ impl Notices {
         let (queue, inbox) = crossbeam::channel::unbounded();
         let pending = Arc::new(AtomicU64::new(0));
         let bucket = source.bucket;
-        let teller = Teller { source, inodes: Arc::clone(&inodes), kernel, clock };
+        let told = Arc::new(AtomicU64::new(0));
+        let teller = Teller { source, inodes: Arc::clone(&inodes), kernel, clock, told: Arc::clone(&told) };
         let done = Arc::clone(&pending);
         let thread = std::thread::Builder::new()
             .name("fuse-notify".to_owned())
             .spawn(move || teller.run(&inbox, &done))?;
-        Ok((Arc::new(Self { bucket, origin, inodes, queue, pending }), thread))
+        Ok((Arc::new(Self { bucket, origin, inodes, queue, pending, told }), thread))
     }
 }
 
@@ -108,6 +120,7 @@ struct Teller {
     inodes: Arc<Inodes>,
     kernel: Arc<dyn Kernel>,
     clock: fn() -> Timestamp,
+    told: Arc<AtomicU64>,
 }
 
 /// What the kernel must let go of.
@@ -137,6 +150,8 @@ impl Teller {
                     next = inbox.try_recv().ok();
                 }
             }
+            let notices = effects.names.len() + effects.inodes.len();
+            self.told.fetch_add(notices as u64, Ordering::Relaxed);
             for (parent, name) in effects.names {
                 self.kernel.drop_name(parent, &name);
             }

@@ -1,8 +1,8 @@
 //! Wraps any backend and fails as it is told, for tests: what no real provider does on order.
 
 use crate::{
-    About, Answer, Backend, BackendError, Fault, Location, NewReplica, Page, Pairs, Reader, Result, Stored,
-    StoredFile, Usage, Writer,
+    About, Answer, Backend, BackendError, Fault, Location, NewReplica, Page, Pairs, Reader, Result, Signing,
+    Stored, StoredFile, Usage, Writer,
 };
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -209,6 +209,10 @@ impl<B: Backend> Backend for Faulty<B> {
 
     fn usage(&self) -> Usage {
         self.inner.usage()
+    }
+
+    fn sign_with(&self, signing: &Signing) {
+        self.inner.sign_with(signing);
     }
 }
 

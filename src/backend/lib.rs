@@ -22,7 +22,7 @@ pub use faulty::{Call, Faulty, Script, Trouble};
 pub use local::{Local, NewFile, StoredFile, SyncRule};
 pub use memory::Memory;
 pub use replica::{About, Found, Location, MAX_LOCATION_BYTES, NewReplica, Page, Pairs, Stored, Usage};
-pub use s3::{KEPT_BYTES, Lacks, Layout, PART_BYTES, S3, S3Options};
+pub use s3::{KEPT_BYTES, Lacks, Layout, PART_BYTES, S3, S3Options, Signing};
 
 use bytes::Bytes;
 use std::fmt;
@@ -117,6 +117,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     }
 
     fn usage(&self) -> Usage;
+
+    /// What calls are signed with from now on; those under way keep what they have. Nothing to do where
+    /// nobody asks for it.
+    fn sign_with(&self, signing: &Signing) {
+        let _ = signing;
+    }
 }
 
 /// A replica in the making. Dropped without `finish` it is abandoned: what can be undone at once is, in

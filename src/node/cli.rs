@@ -58,6 +58,7 @@ commands! {
     Restore(command::restore::RestoreArgs),
     Reconcile(command::reconcile::ReconcileArgs),
     Import(command::import::ImportArgs),
+    Lost(command::lost::LostArgs),
     Jobs(command::jobs::JobsArgs),
     Drain(command::drain::DrainArgs),
     Rebalance(command::rebalance::RebalanceArgs),

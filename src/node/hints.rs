@@ -6,7 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The first line on standard output: scripts wait for it.
 pub fn first_line(config: &Config, address: SocketAddr) -> String {
-    format!("s3-orchestrator listening on {}://{address}", scheme(config))
+    format!("s3-orchestrator listening on {}", endpoint(config, address))
+}
+
+pub fn endpoint(config: &Config, address: SocketAddr) -> String {
+    format!("{}://{address}", scheme(config))
 }
 
 /// The second line, where there is a listener for monitoring.

@@ -104,6 +104,11 @@ fn of_backend(configured: &crate::config::Backend, sync: backend::SyncRule) -> s
     options.copy_bytes_per_second = configured.copy_bytes_per_second;
     options.copy_calls_per_second = configured.copy_calls_per_second;
     if let Kind::S3(provider) = &configured.kind {
+        options.signing = Some(backend::Signing {
+            access_key_id: provider.access_key_id.clone(),
+            secret_access_key: provider.secret.expose().to_owned(),
+            region: provider.region.clone(),
+        });
         options.readable = matches!(provider.layout, backend::Layout::Readable);
         options.monthly = store::MonthlyLimits {
             calls: provider.monthly.calls,

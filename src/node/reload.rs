@@ -6,7 +6,7 @@
 use crate::command::serve::ServeArgs;
 use crate::config::{self, Change, Config, Difference, LoadError, Problem, changes};
 use crate::node::Node;
-use crate::workers::{lifecycle, multipart_expiry};
+use crate::workers::{lifecycle, multipart_expiry, scrub, snapshots};
 use crate::{config_file, options, service, telemetry};
 use std::fmt;
 use std::path::Path;
@@ -79,10 +79,11 @@ impl Node {
         let (loaded, changes) =
             tokio::task::block_in_place(|| control.read(&file)).map_err(ReloadError::Bad)?;
         let config = loaded.config;
-        let difference = Difference {
-            changed: Difference::between(&control.configured, &config).changed,
-            fixed: Difference::between(&control.at_start, &config).fixed,
-        };
+        let fixed = Difference::between(&control.at_start, &config).fixed;
+        let mut changed = Difference::between(&control.configured, &config).changed;
+        // The keys of a backend that went elsewhere before.
+        changed.retain(|name| !fixed.contains(name));
+        let difference = Difference { changed, fixed };
         let before = self.config();
         let enforced = self.enforce(&control.at_start, &config, &changes).await;
         let mut notes = enforced.map_err(ReloadError::Store)?;
@@ -132,9 +133,16 @@ impl Node {
         self.webhooks.apply(&config.webhooks).await?;
         let expiry_changed = config.s3.multipart_expiry != self.config().s3.multipart_expiry;
         let rules_changed = rules(&config) != rules(&self.config());
+        let scrub_changed = config.scrub != self.config().scrub;
+        let snapshots_changed = config.snapshots != self.config().snapshots;
         self.config.store(config.into());
         // They sleep as long as the old settings made them.
-        for (name, changed) in [(multipart_expiry::NAME, expiry_changed), (lifecycle::NAME, rules_changed)] {
+        for (name, changed) in [
+            (multipart_expiry::NAME, expiry_changed),
+            (lifecycle::NAME, rules_changed),
+            (scrub::NAME, scrub_changed),
+            (snapshots::NAME, snapshots_changed),
+        ] {
             if let Some(job) = self.jobs.find(name).filter(|_| changed) {
                 job.run_now();
             }

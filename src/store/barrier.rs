@@ -36,6 +36,11 @@ pub(crate) struct Barrier {
 }
 
 impl Barrier {
+    /// Acknowledgements that did not wait for a mount any longer.
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
+    }
+
     async fn collect(&self) {
         if self.owed.load(Ordering::Acquire) == 0 {
             return;
@@ -85,11 +90,6 @@ impl Store {
         let mut gates = barrier.gates.write();
         gates.retain(|kept| !Arc::ptr_eq(kept, gate));
         barrier.count.store(gates.len(), Ordering::Release);
-    }
-
-    /// Acknowledgements that did not wait for a mount any longer.
-    pub fn late_gates(&self) -> u64 {
-        self.0.barrier.late.load(Ordering::Relaxed)
     }
 
     /// Something is to be committed, at the latest when somebody reads; until `paid`.

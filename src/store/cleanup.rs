@@ -111,7 +111,19 @@ impl Store {
         }
         let mut running = Vec::new();
         for (backend, orders) in orders {
-            let Some(member) = self.0.fleet.get(backend) else { continue };
+            let Some(member) = self.0.fleet.get(backend) else {
+                // What was taken out for good, and is not configured any more, has nothing to be deleted.
+                if self.blocking(move |inner| inner.was_taken_out(backend)).await.unwrap_or(false) {
+                    deleted.gone.extend(
+                        orders
+                            .whole
+                            .into_iter()
+                            .chain(orders.unfinished)
+                            .map(|(target, blob)| (blob, target)),
+                    );
+                }
+                continue;
+            };
             let store = self.clone();
             running.push(async move {
                 let remote = member.backend.is_remote();
@@ -135,6 +147,10 @@ impl Store {
         for (list, whole) in [(orders.whole, true), (orders.unfinished, false)] {
             if list.is_empty() || !member.admits() {
                 continue;
+            }
+            if member.backend.is_remote() {
+                // A batch is one call; what was given up is looked for place by place.
+                member.may_call(if whole { 1 } else { list.len() as u64 }).await;
             }
             let results = match tokio::time::timeout(PATIENCE, remove(member, &list, whole)).await {
                 Ok(results) => results,
@@ -200,6 +216,7 @@ impl Store {
             let member = self.0.fleet.get(target.backend).filter(|member| member.admits());
             let swept = match member {
                 Some(member) => {
+                    member.may_call(1).await;
                     let list = [(target, blob)];
                     let results = tokio::time::timeout(PATIENCE, remove(&member, &list, false)).await;
                     results.is_ok_and(|results| results.iter().all(Result::is_ok))

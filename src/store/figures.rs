@@ -13,10 +13,21 @@ pub struct Figures {
     pub metadata: EngineFigures,
     /// Blobs that wait to be deleted; 10,000 stands for that many or more.
     pub cleanup_queue: usize,
+    /// Blobs with a copy too few, with one too many, and those that are tried again later; counted likewise.
+    pub copies: CopyQueues,
+    /// Acknowledgements that did not wait for a mount any longer.
+    pub late_gates: u64,
     /// Uploads in parts that are not finished, or finished lately; counted likewise.
     pub open_uploads: usize,
     /// Since the start.
     pub scrub: ScrubFigures,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CopyQueues {
+    pub missing: usize,
+    pub excess: usize,
+    pub deferred: usize,
 }
 
 impl Store {
@@ -27,6 +38,12 @@ impl Store {
                 metadata: inner.meta.figures(),
                 cleanup_queue: inner.meta.count_tasks(TaskKind::Cleanup, MAX_COUNTED)?,
                 open_uploads: inner.meta.count_tasks(TaskKind::UploadExpiry, MAX_COUNTED)?,
+                copies: CopyQueues {
+                    missing: inner.meta.count_tasks(TaskKind::Replicate, MAX_COUNTED)?,
+                    excess: inner.meta.count_tasks(TaskKind::Excess, MAX_COUNTED)?,
+                    deferred: inner.meta.count_tasks(TaskKind::Deferred, MAX_COUNTED)?,
+                },
+                late_gates: inner.barrier.late(),
                 scrub: inner.scrubbed.figures(),
             })
         })

@@ -34,7 +34,7 @@ mod jobs;
 mod lanes;
 mod lifecycle;
 mod list;
-mod locate;
+mod lost;
 mod md5;
 mod md5_lanes;
 mod member;
@@ -74,13 +74,13 @@ pub use disk::DiskRoom;
 pub use drain::Holding;
 pub use error::{DigestMismatch, OrderError, SourceError, StoreError};
 pub use explain::{Explanation, PlacedBlob, PlacedReplica};
-pub use figures::Figures;
+pub use figures::{CopyQueues, Figures};
 pub use fleet::EMBEDDED_NAME;
 pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};
 pub use hold::{Held, HeldChild};
 pub use lifecycle::{Expired, ExpiryRule};
-pub use locate::{Located, Piece, ReplicaAt};
+pub use lost::{Fate, LostStep, Unreadable};
 pub use meta::{
     BackendState, BatchReport, Cause, Change, EngineFigures, Event, Health, HookId, JobProgress, JobRecord,
     JobState, Listener, MAX_EVENTS, ObjectRecord as Object, Origin, Outbox, TableFigures, Traffic,

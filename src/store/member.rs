@@ -67,6 +67,9 @@ impl Member {
         self.pace.set(options.copy_bytes_per_second);
         self.calls.set(options.copy_calls_per_second);
         *self.limits.write() = options.monthly;
+        if let Some(signing) = &options.signing {
+            self.backend.sign_with(signing);
+        }
     }
 
     /// Waits until work that no client waits for may call it so often more.

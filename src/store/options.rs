@@ -26,6 +26,8 @@ pub struct BackendOptions {
     pub copy_bytes_per_second: Option<u64>,
     /// How often work that no client waits for may call it.
     pub copy_calls_per_second: Option<u64>,
+    /// Of a provider: what it knows the node by from now on.
+    pub signing: Option<backend::Signing>,
 }
 
 #[derive(Debug, Clone)]
@@ -76,6 +78,7 @@ impl BackendOptions {
             readable: true,
             copy_bytes_per_second: None,
             copy_calls_per_second: None,
+            signing: None,
         }
     }
 

@@ -199,6 +199,12 @@ impl Store {
 }
 
 impl Inner {
+    /// By the records, which remember every backend that there ever was.
+    pub(crate) fn was_taken_out(&self, id: BackendId) -> Result<bool, StoreError> {
+        let known = self.meta.backends()?;
+        Ok(known.iter().any(|(_, record)| record.id == id && record.state == BackendState::Removed))
+    }
+
     /// Backends besides `id` that are there and may be counted on.
     fn usable_backends(&self, id: BackendId) -> HashSet<BackendId> {
         let is_usable = |member: &&Arc<Member>| {

@@ -7,6 +7,7 @@ use futures_util::future::{Either, select};
 use meta::{
     BlobRecord, CHUNK_BYTES, Content, CopyTask, Health, Order, Place, Replica, Target, TaskKind, Traffic,
 };
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use types::checksum::chunk_sum;
@@ -100,6 +101,18 @@ impl From<BackendError> for Trouble {
 impl From<std::io::Error> for Trouble {
     fn from(error: std::io::Error) -> Self {
         Self::Backend(error.into())
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mismatch { chunk } => write!(f, "chunk {chunk} fails its checksum"),
+            Self::Backend(BackendError { fault: Fault::Absent, detail }) => write!(f, "not there: {detail}"),
+            Self::Backend(BackendError { fault: Fault::Corrupt, detail }) => f.write_str(detail),
+            Self::Backend(error) => error.fmt(f),
+            Self::Own(error) => error.fmt(f),
+        }
     }
 }
 
@@ -387,10 +400,10 @@ impl Inner {
         let backend = self.fleet.name_of(target.backend);
         let now = self.now();
         let Some(health) = trouble.verdict(now) else {
-            tracing::warn!(%blob, backend, ?trouble, "a replica could not be read");
+            tracing::warn!(%blob, backend, %trouble, "a replica could not be read");
             return;
         };
-        tracing::error!(%blob, backend, ?trouble, "a replica is damaged or missing");
+        tracing::error!(%blob, backend, %trouble, "a replica is damaged or missing");
         self.fleet.found_bad(target.backend);
         let target = target.clone();
         let mark = move |txn: &mut meta::Txn<'_>| {

@@ -139,7 +139,7 @@ impl Store {
         {
             match &look.seen {
                 Seen::Unread(_) => step.unread += 1,
-                Seen::Bad(trouble) => step.bad.push(self.describe_bad(&look, format!("{trouble:?}"))?),
+                Seen::Bad(trouble) => step.bad.push(self.describe_bad(&look, trouble.to_string())?),
                 Seen::Good | Seen::Summed(_) => {
                     step.verified += 1;
                     step.bytes += chosen.size;

@@ -114,12 +114,12 @@ impl Store {
                 Seen::Good => Verdict::Good,
                 Seen::Summed(sums) => Verdict::Summed(sums.clone()),
                 Seen::Bad(trouble) => {
-                    tracing::error!(%blob, backend, ?trouble, "a replica is damaged or missing");
+                    tracing::error!(%blob, backend, %trouble, "a replica is damaged or missing");
                     self.0.fleet.found_bad(target.backend);
                     Verdict::Bad
                 }
                 Seen::Unread(trouble) => {
-                    tracing::warn!(%blob, backend, ?trouble, "a replica could not be read");
+                    tracing::warn!(%blob, backend, %trouble, "a replica could not be read");
                     continue;
                 }
             };

@@ -3,8 +3,10 @@
 //! Every figure is a ratio to a yardstick measured in the same run, in rounds that take turns, because
 //! the speed of a machine that others use as well changes by the minute. Each section starts nodes of its own.
 //!
-//! Start with [`main`]; a section is a file: `small`, `large`, `listing`, `multipart`, `memory`, `mount`.
+//! Start with [`main`]; a section is a file: `small`, `large`, `listing`, `multipart`, `memory`,
+//! `mount`, `backends`.
 
+mod backends;
 mod bare;
 mod fill;
 mod http;
@@ -71,16 +73,17 @@ const QUICK: Scale = Scale {
 
 type Section = fn(&Scale, &mut Report) -> Result<()>;
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 7] = [
     ("small", small::measure),
     ("large", large::measure),
     ("listing", listing::measure),
     ("multipart", multipart::measure),
     ("memory", memory::measure),
     ("mount", mount::measure),
+    ("backends", backends::measure),
 ];
 
-const USAGE: &str = "usage: bench [--quick] [--uploads-whole] [--only=PUT-64] [small] [large] [listing] [multipart] [memory] [mount]";
+const USAGE: &str = "usage: bench [--quick] [--uploads-whole] [--only=PUT-64] [small] [large] [listing] [multipart] [memory] [mount] [backends]";
 
 fn main() -> Result<()> {
     // Cargo adds `--bench`.

@@ -12,8 +12,12 @@ const ANNOUNCED_BYTES: u64 = 1 << 30;
 
 pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
     let node = Node::start(crate::node_config())?;
+    uploads(scale, &node, "64 uploads of 1 GiB, memory above idle", report)
+}
+
+pub fn uploads(scale: &Scale, node: &Node, what: &str, report: &mut Report) -> Result<()> {
     let block: Vec<u8> = (0..1 << 20).map(|at| (at * 31 % 251) as u8).collect();
-    let warm = head(&node, 0, &Spec { length: block.len() as u64, ..Spec::new("PUT", "test-bucket/warm") })?;
+    let warm = head(node, 0, &Spec { length: block.len() as u64, ..Spec::new("PUT", "test-bucket/warm") })?;
     Connection::open(node.addr())?.expect_ok(&warm, &block)?;
     let idle = process::memory(node.pid())?.now;
     process::forget_peak(node.pid())?;
@@ -21,7 +25,7 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
         let uploads: Vec<_> = (0..UPLOADS)
             .map(|number| {
                 scope.spawn({
-                    let (node, block) = (&node, &block);
+                    let block = &block;
                     move || upload(scale, node, number, block)
                 })
             })
@@ -31,7 +35,7 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
     let peak = process::memory(node.pid())?.peak;
     let sent = scale.upload_bytes >> 20;
     let how = format!("idle {idle:.0} MiB, at its highest {peak:.0} MiB; {sent} MiB of each sent");
-    report.figure("64 uploads of 1 GiB, memory above idle", peak - idle, "MiB", Limit::AtMost(256.0), &how);
+    report.figure(what, peak - idle, "MiB", Limit::AtMost(256.0), &how);
     Ok(())
 }
 

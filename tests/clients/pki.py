@@ -35,3 +35,8 @@ class Authority:
             "-set_serial", str(serial), "-days", "2", "-extfile", str(extensions), "-out", str(certificate),
         )
         return certificate, key
+
+
+def tls(certificate, key, more=""):
+    """The table of the configuration; it comes behind all other keys of [s3]."""
+    return f'[s3.tls]\ncertificate = "{certificate}"\nkey = "{key}"\nhandshake_timeout = "1s"\n{more}'

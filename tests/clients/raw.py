@@ -120,8 +120,11 @@ class Raw:
             headers = {"content-length": str(len(body))} | headers
         return self.exchange(method, f"{path}?{query}" if query else path, headers, body)
 
+    def connection(self):
+        return http.client.HTTPConnection(self.node.host, timeout=60)
+
     def exchange(self, method, target, headers, body=b""):
-        connection = http.client.HTTPConnection(self.node.host, timeout=60)
+        connection = self.connection()
         try:
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in headers.items():

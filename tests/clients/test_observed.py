@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 import socket
 import time
 import urllib.error
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from guide import BUCKET
-from node import Node
+from node import BINARY, Node
 from raw import Raw
 from receiver import until
 
@@ -203,6 +205,42 @@ METRICS = [
     ("s3o_scrub_verified_copies_total", {}, PRESENT),
     ("s3o_scrub_verified_bytes_total", {}, PRESENT),
     ("s3o_scrub_mismatches_total", {}, PRESENT),
+    ("s3o_copies_queue", {"kind": "missing"}, 0),
+    ("s3o_copies_queue", {"kind": "excess"}, 0),
+    ("s3o_copies_queue", {"kind": "deferred"}, 0),
+    ("s3o_backend_answers", {"backend": "local"}, 1),
+    ("s3o_backend_active", {"backend": "local"}, 1),
+    ("s3o_backend_bad_copies_total", {"backend": "local"}, 0),
+    ("s3o_backend_month_calls", {"backend": "local"}, PRESENT),
+    ("s3o_backend_month_read_bytes", {"backend": "local"}, PRESENT),
+    ("s3o_backend_month_written_bytes", {"backend": "local"}, PRESENT),
+    ("s3o_mount_late_notices_total", {}, 0),
+]
+STAGED = 5_000
+#: Those that a mount has. `M` stands for its path.
+OF_MOUNTS = [
+    ("s3o_mount_requests_total", {"mount": "M", "operation": "lookup", "errno": "OK"}, UP),
+    ("s3o_mount_requests_total", {"mount": "M", "operation": "write", "errno": "EOPNOTSUPP"}, UP),
+    ("s3o_mount_request_seconds_count", {"mount": "M", "operation": "read"}, UP),
+    ("s3o_mount_request_seconds_sum", {"mount": "M", "operation": "write"}, UP),
+    ("s3o_mount_request_seconds_bucket", {"mount": "M", "operation": "write", "le": "+Inf"}, UP),
+    ("s3o_mount_requests_in_flight", {"mount": "M"}, 0),
+    ("s3o_mount_open_handles", {"mount": "M"}, POSITIVE),
+    ("s3o_mount_inodes", {"mount": "M"}, POSITIVE),
+    ("s3o_mount_staged_files", {"mount": "M"}, 1),
+    ("s3o_mount_staged_bytes", {"mount": "M"}, STAGED),
+    ("s3o_mount_notices_total", {"mount": "M"}, UP),
+    ("s3o_mount_notices_waiting", {"mount": "M"}, 0),
+]
+#: What moves only when a backend is in trouble, or is moved off.
+OF_BACKENDS = [
+    ("s3o_backend_month_calls", {"backend": "far"}, UP),
+    ("s3o_backend_month_read_bytes", {"backend": "far"}, UP),
+    ("s3o_backend_month_written_bytes", {"backend": "far"}, UP),
+    ("s3o_backend_bad_copies_total", {"backend": "near"}, UP),
+    ("s3o_scrub_mismatches_total", {}, UP),
+    ("s3o_scrub_verified_copies_total", {}, UP),
+    ("s3o_scrub_verified_bytes_total", {}, UP),
 ]
 #: There only once something of the kind has happened.
 RARE = {"s3o_webhook_dropped"}
@@ -243,8 +281,88 @@ def test_every_metric_exists_and_moves(watched, receiver):
     left = lambda: [metric for metric in METRICS if not moved(metric, before, scrape(node)[0])]  # noqa: E731
     assert until(lambda: not left(), 20), left()
     names = scrape(node)[1]
-    assert not names - {family(name) for name, _, _ in METRICS} - RARE
+    assert not names - {family(name) for name, _, _ in METRICS + OF_MOUNTS} - RARE
     half.close()
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Where a node of these tests can mount."""
+    if not os.access("/dev/fuse", os.W_OK) or (os.geteuid() and not shutil.which("fusermount3")):
+        pytest.skip("THERE IS NO /dev/fuse: mounts are not watched")
+    place = tmp_path / "mounted"
+    place.mkdir()
+    return place
+
+
+def mounted(place):
+    return f'[[mounts]]\nbucket = "{BUCKET}"\npath = "{place}"\nread_only = false\n'
+
+
+def work_in(place, node):
+    """Everything that a mount counts; what is returned holds a file open that is being written."""
+    raw = Raw(node)
+    # Large ones the kernel may read by itself.
+    assert raw.send("PUT", "seen", body=b"1" * 50_000).status == 200
+    assert (place / "seen").read_bytes() == b"1" * 50_000
+    with pytest.raises(OSError):
+        with open(place / "seen", "r+b", buffering=0) as inside:
+            inside.write(b"2")
+    assert raw.send("PUT", "seen", body=b"3" * 50_000).status == 200
+    making = open(place / "making", "wb", buffering=0)
+    making.write(b"x" * STAGED)
+    return making
+
+
+def test_every_metric_of_a_mount_exists_and_moves(watched, place):
+    node = watched(mounted(place))
+    before, _ = scrape(node)
+    metrics = [(name, labels | {"mount": str(place)}, how) for name, labels, how in OF_MOUNTS]
+    with work_in(place, node):
+        left = lambda: [metric for metric in metrics if not moved(metric, before, scrape(node)[0])]  # noqa: E731
+        assert until(lambda: not left(), 20), (left(), [s for s in scrape(node)[0] if "mount" in s[0]])
+    counted = lambda: total(scrape(node)[0], "s3o_mount_staged_files", {})  # noqa: E731
+    assert until(lambda: counted() == 0)
+
+
+def test_metrics_of_backends_move_with_what_happens_there(watched, tmp_path):
+    """A directory whose copy is damaged, a provider that goes away."""
+    far = Node(tmp_path / "far").start()
+    try:
+        (tmp_path / "near").mkdir()
+        node = watched(
+            f'[[backends]]\nname = "near"\nkind = "disk"\npath = "{tmp_path / "near"}"\n'
+            f'[[backends]]\nname = "far"\nkind = "s3"\nendpoint = "{far.endpoint}"\nbucket = "{BUCKET}"\n'
+            f'path_style = true\naccess_key_id = "AKID_APP1_WRITER"\nsecret_access_key = "{far.secret}"\n',
+            bucket="copies = 2",
+        )
+        before, raw = scrape(node)[0], Raw(node)
+        value = lambda name, **labels: total(scrape(node)[0], name, labels)  # noqa: E731
+        for key in ("one", "two"):
+            assert raw.send("PUT", key, body=key.encode() * 50_000).status == 200
+        there = lambda folder: [file for file in (folder / "blobs").rglob("*") if file.is_file()]  # noqa: E731
+        assert until(lambda: len(there(tmp_path / "near")) == len(there(tmp_path / "far" / "data")) == 2)
+        blob = there(tmp_path / "near")[0]
+        damaged = bytearray(blob.read_bytes())
+        damaged[1000] ^= 1
+        blob.write_bytes(damaged)
+        found = subprocess.run([BINARY, "scrub", "--now", "--config", node.config], capture_output=True, text=True, timeout=120)
+        assert found.returncode == 1 and "1 bad" in found.stdout, found
+        left = lambda: [metric for metric in OF_BACKENDS if not moved(metric, before, scrape(node)[0])]  # noqa: E731
+        assert until(lambda: not left(), 20), left()
+        assert value("s3o_backend_answers", backend="far") == 1
+        far.process.kill()
+        far.process.wait()
+        for n in range(6):
+            raw.send("PUT", f"alone-{n}", body=b"x" * 50_000)
+        assert until(lambda: value("s3o_backend_answers", backend="far") == 0)
+        waiting = lambda: sum(value("s3o_copies_queue", kind=kind) for kind in ("missing", "deferred"))  # noqa: E731
+        assert until(lambda: waiting() > 0)
+    finally:
+        if far.process.poll() is None:
+            far.process.kill()
+    node.process.kill()
+    node.process.wait()
 
 
 def expressions(value):
@@ -257,9 +375,10 @@ def expressions(value):
             yield from expressions(inner)
 
 
-def test_every_query_of_the_dashboard_finds_its_metrics(watched, receiver):
-    node = watched(hooks(receiver) + LOCAL, bucket='quota = "1GB"')
+def test_every_query_of_the_dashboard_finds_its_metrics(watched, receiver, place):
+    node = watched(hooks(receiver) + LOCAL + mounted(place), bucket='quota = "1GB"')
     work(node)
+    work_in(place, node).close()
     ready = lambda: (total(scrape(node)[0], "s3o_webhook_failures_total", {})  # noqa: E731
                      and total(scrape(node)[0], "s3o_webhook_events_total", {}))
     assert until(ready)

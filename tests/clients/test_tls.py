@@ -12,15 +12,11 @@ from botocore.config import Config
 import boto3
 from guide import ACCESS_KEY, BUCKET
 from node import Node
-from pki import Authority
+from pki import Authority, tls
 from shell import Shell, noise
 
 if shutil.which("openssl") is None or shutil.which("curl") is None:
     pytest.skip("OPENSSL OR CURL IS NOT INSTALLED: TLS is not tested with clients", allow_module_level=True)
-
-
-def tls(certificate, key, more=""):
-    return f'[s3.tls]\ncertificate = "{certificate}"\nkey = "{key}"\nhandshake_timeout = "1s"\n{more}'
 
 
 @pytest.fixture(scope="module")

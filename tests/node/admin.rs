@@ -149,8 +149,15 @@ async fn an_object_is_located() {
     let place = shown["pieces"][0]["replicas"][0]["place"].as_str().expect("a place");
     assert_eq!(std::fs::metadata(place).expect("the blob's file").len(), 300_000);
     assert_eq!(shown["pieces"][0]["references"], 1);
+    assert_eq!(shown["wanted"], json!({ "copies": 1, "acknowledge": 1, "placement": "pack" }));
+    let replica = &shown["pieces"][0]["replicas"][0];
+    assert_eq!((&replica["health"], &replica["counts"]), (&json!("good"), &json!(true)), "{shown}");
+    assert!(replica["verified"].as_str().is_some_and(|at| at.starts_with("20")), "{shown}");
+    assert_eq!(replica["why"], "is read now, in the data directory, where pack would put it now");
     let small = text(&node, &["explain", "s3://test-bucket/dir/small"]);
     assert!(small.contains("  bytes         100 B on embedded: with the metadata\n"), "{small}");
+    assert!(small.contains("  wanted        1 copy, 1 before the answer, placed by pack\n"), "{small}");
+    assert!(small.contains("                good, verified 2"), "{small}");
     for (object, part) in [("test-bucket/none", "no object"), ("other/none", "no bucket")] {
         let missing = run(&node, &["locate", object]);
         assert!(missing.code == Some(1) && missing.err.contains(part), "{missing:?}");

@@ -15,15 +15,15 @@ const LARGE: usize = 1_500_000;
 /// What the node may take until a provider counts as dead: the tests wait for it often.
 const STALL: &str = "1s";
 
-struct World {
+pub struct World {
     provider: Node,
-    proxies: Vec<Proxy>,
-    node: Node,
+    pub proxies: Vec<Proxy>,
+    pub node: Node,
     _disk: tempfile::TempDir,
 }
 
 /// The providers come first, so that they are read from first among their like.
-async fn world(copies: u32, acknowledge: &str, kinds: &[&str]) -> World {
+pub async fn world(copies: u32, acknowledge: &str, kinds: &[&str]) -> World {
     let mut buckets = NodeConfig::new(env!("CARGO_BIN_EXE_s3-orchestrator"));
     buckets.buckets = ["far-1", "far-2"].map(BucketConfig::new).to_vec();
     let provider = Node::start(buckets).expect("the provider starts");
@@ -76,7 +76,7 @@ fn success(answer: &Answer) -> bool {
 }
 
 /// Waits until nothing is left to be done, and holds every backend against the records.
-async fn at_rest(world: &mut World) {
+pub async fn at_rest(world: &mut World) {
     let begun = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(1500)).await;

@@ -15,6 +15,7 @@ mod first_steps;
 mod fleet;
 mod hangup;
 mod linear;
+mod many_gets;
 mod moving;
 mod moving_far;
 mod place;

@@ -20,7 +20,7 @@ fn world(copies: u32, sections: &[String]) -> Node {
     Node::start(config).expect("the node starts")
 }
 
-fn job(node: &Node, name: &str) -> Value {
+pub fn job(node: &Node, name: &str) -> Value {
     let jobs = json(node, &["jobs"]);
     let jobs = jobs["jobs"].as_array().cloned().unwrap_or_default();
     jobs.into_iter().find(|job| job["name"] == name).unwrap_or(Value::Null)

@@ -13,17 +13,20 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use testkit::load::{Fleet, Halt, Profile};
 use testkit::loopfs::{self, Cut, LoopFs};
-use testkit::{Node, NodeConfig, Rng, Seed, fsck};
+use testkit::{Node, NodeConfig, Rng, Seed, backends, fsck};
 
 const CUTS: u64 = 44;
 /// A mutant that is not caught by then is not caught.
 const MUTANT_CUTS: u64 = 15;
 const DISK_BYTES: u64 = 512 << 20;
 
+/// Fewer, since each is longer.
+const CUTS_OF_MANY: u64 = 10;
+
 struct Rig {
     node: Node,
-    meta: LoopFs,
-    blobs: LoopFs,
+    /// The metadata's is the last one.
+    disks: Vec<LoopFs>,
     fleet: Fleet,
     rng: Rng,
     acknowledged: u64,
@@ -38,9 +41,32 @@ impl Rig {
         if let Some(what) = omit_sync {
             config = config.env("S3O_TEST_OMIT_SYNC", what);
         }
+        Self::over(vec![blobs, meta], config, seed, profile)
+    }
+
+    fn over(disks: Vec<LoopFs>, config: NodeConfig, seed: &Seed, profile: &Profile) -> Self {
         let node = Node::start(config).expect("the node starts");
         let fleet = Fleet::new(seed.value(), profile);
-        Self { node, meta, blobs, fleet, rng: seed.rng(), acknowledged: 0 }
+        Self { node, disks, fleet, rng: seed.rng(), acknowledged: 0 }
+    }
+
+    /// Two copies of each object on three backends, each on a disk of its own.
+    fn of_three_backends(dir: &Path, seed: &Seed, profile: &Profile) -> Self {
+        let data = dir.join("data");
+        let mut config = NodeConfig::new(env!("CARGO_BIN_EXE_s3-orchestrator")).data_dir(&data);
+        config.buckets[0].more =
+            ["copies = 2", "acknowledge = 1", "placement = \"spread\""].map(str::to_owned).to_vec();
+        config.more.push("[[backends]]\nname = \"local\"\nkind = \"embedded\"".to_owned());
+        let mut disks = Vec::new();
+        for name in ["one", "two"] {
+            let path = dir.join(name);
+            disks.push(LoopFs::create(dir, name, DISK_BYTES, &path).expect("a file system"));
+            config.more.push(backends::disk(name, &path));
+        }
+        for name in ["blobs", "meta"] {
+            disks.push(LoopFs::create(dir, name, DISK_BYTES, &data.join(name)).expect("a file system"));
+        }
+        Self::over(disks, config, seed, profile)
     }
 
     /// One round: load, cut, restart, and what was broken.
@@ -51,12 +77,13 @@ impl Rig {
         self.node.freeze();
         halt.frozen.store(true, Ordering::SeqCst);
         halt.stop.store(true, Ordering::SeqCst);
-        self.blobs.cut(cut).expect("the blobs' file system can be shut down");
-        self.meta.cut(cut).expect("the metadata's file system can be shut down");
+        for disk in &mut self.disks {
+            disk.cut(cut).expect("a file system can be shut down");
+        }
         self.node.kill9();
         self.fleet = underway.join().await;
         self.acknowledged += halt.acknowledged.load(Ordering::SeqCst);
-        for fs in [&mut self.meta, &mut self.blobs] {
+        for fs in &mut self.disks {
             fs.unmount().expect("nobody uses it any more");
             fs.mount().expect("ext4 recovers");
         }
@@ -105,6 +132,42 @@ async fn acknowledged_survives_power_cuts() {
     fsck::stop_and_check(&mut rig.node).expect("nothing differs in the end");
     println!("{cuts} power cuts, {} acknowledged changes", rig.acknowledged);
     assert!(rig.acknowledged > cuts * 10, "only {} changes: the load does not load", rig.acknowledged);
+}
+
+/// Work that moves bytes is under way at every cut. Each copy that the records name is there afterwards, whole, and
+/// nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_on_three_disks_survive_power_cuts() {
+    if let Err(why) = loopfs::availability() {
+        return loopfs::skip_loudly("power cuts with three backends", &why);
+    }
+    let seed = Seed::new();
+    let dir = tempfile::tempdir().expect("a directory");
+    let profile = Profile { workers: 4, large_bytes: 256 << 10, two_parts: false, ..Profile::default() };
+    let mut rig = Rig::of_three_backends(dir.path(), &seed, &profile);
+    for round in 1..=CUTS_OF_MANY {
+        let order: &[&str] = match round % 4 {
+            0 => &["drain", "one"],
+            1 => &["rebalance"],
+            2 => &["drain", "one", "--cancel"],
+            _ => &["reconcile", "two"],
+        };
+        // It may be under way from the round before.
+        let (first, rest) = order.split_first().expect("a command");
+        let _ = rig.node.command(first).args(rest).output().expect("the command runs");
+        let cut = if round % 2 == 0 { Cut::LogFlush } else { Cut::NoLogFlush };
+        let violations = rig.round(cut).await;
+        assert!(violations.is_empty(), "cut {round}, {cut:?}:\n{}", violations.join("\n"));
+    }
+    rig.fleet.abort_uploads(&rig.node.client()).await;
+    assert_eq!(rig.fleet.take_violations(), Vec::<String>::new());
+    fsck::stop_and_check(&mut rig.node).expect("nothing differs in the end");
+    println!("{CUTS_OF_MANY} power cuts, {} acknowledged changes", rig.acknowledged);
+    assert!(
+        rig.acknowledged > CUTS_OF_MANY * 10,
+        "only {} changes: the load does not load",
+        rig.acknowledged
+    );
 }
 
 /// A node that leaves out the sync of `what` must lose something that it acknowledged.

@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::asked::{BINARY, json, run};
+use crate::moving_far::job;
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use testkit::rng::body;
 use testkit::servers::Server;
-use testkit::{ListQuery, Node, NodeConfig, S3Client, backends, fsck};
+use testkit::{ListQuery, Node, NodeConfig, S3Client, Seed, backends, fsck};
 
 const METADATA: &[(&str, &str)] = &[
     ("content-type", "text/plain; charset=utf-8"),
@@ -130,4 +132,52 @@ async fn a_directory_and_a_provider_bring_everything_back() {
 async fn a_provider_alone_brings_everything_back() {
     let server = Server::rclone().expect("rclone");
     loses_its_data_directory(vec![backends::foreign("far", &server)], 1).await;
+}
+
+/// SIGKILL at any moment of a snapshot: what is there of it is no snapshot, or a whole one, the next one goes on from it,
+/// and a node is built from what is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_killed_again_and_again_and_a_restore_finds_whole_ones_only() {
+    let seed = Seed::new();
+    let mut rng = seed.rng();
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut config = NodeConfig::new(BINARY);
+    config.buckets[0].more = vec!["copies = 2".to_owned(), "acknowledge = \"all\"".to_owned()];
+    // Slow enough to be killed in the middle.
+    config.more = ["one", "two"]
+        .iter()
+        .zip(&dirs)
+        .map(|(name, dir)| format!("{}\nmax_copy_calls = 20", backends::disk(name, dir.path())))
+        .collect();
+    let mut node = Node::start(config).expect("the node starts");
+    let mut in_the_middle = 0;
+    for round in 0..6 {
+        put(&node.client(), &format!("k{round}"), round, 20_000).await;
+        let mut asked = node.command("snapshot");
+        let mut asked =
+            asked.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the command starts");
+        std::thread::sleep(Duration::from_millis(rng.between(300, 1500)));
+        in_the_middle += u32::from(job(&node, "snapshot/all")["state"] == "running");
+        node.kill9();
+        let _ = asked.wait();
+        node.run().expect("the node starts after a kill");
+        let known = json(&node, &["snapshot", "--list"]);
+        let whole = |found: &serde_json::Value| found["whole"] == true;
+        assert!(known["snapshots"].as_array().unwrap().iter().all(whole), "{known}");
+    }
+    assert!(in_the_middle > 2, "no snapshot was killed");
+    // What was under way is gone on with by the node that came after.
+    let begun = Instant::now();
+    while json(&node, &["snapshot", "--list"])["snapshots"].as_array().unwrap().len() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no snapshot comes to both");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let expected = look(&node.client()).await;
+    node.kill9();
+    fs::remove_dir_all(node.data_dir()).expect("wiped");
+    let restored = json(&node, &["restore"]);
+    assert_eq!(restored["lost"].as_array().unwrap().len(), 0, "{restored}");
+    node.run().expect("the node starts");
+    assert_same(&look(&node.client()).await, &expected);
+    fsck::stop_and_check(&mut node).expect("nothing differs");
 }

@@ -16,7 +16,7 @@ use testkit::{ListQuery, Node, NodeConfig, fsck};
 struct Two {
     node: Node,
     a: tempfile::TempDir,
-    _b: tempfile::TempDir,
+    b: tempfile::TempDir,
 }
 
 fn two() -> Two {
@@ -24,7 +24,7 @@ fn two() -> Two {
     let mut config = NodeConfig::new(BINARY);
     config.buckets[0].more = vec!["copies = 2".to_owned(), "acknowledge = \"all\"".to_owned()];
     config.more = vec![disk("a", a.path()), disk("b", b.path()), "[scrub]\nrate = \"1GB\"".to_owned()];
-    Two { node: Node::start(config).expect("the node starts"), a, _b: b }
+    Two { node: Node::start(config).expect("the node starts"), a, b }
 }
 
 fn blobs(dir: &Path) -> Vec<PathBuf> {
@@ -53,9 +53,32 @@ fn wait_for_repair(dir: &Path, count: usize, bad: &Path) {
     }
 }
 
+/// Files of both copies are gone: the object is told as lost, and is given up only on order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_without_a_copy_is_lost_until_it_is_forgotten() {
+    let Two { mut node, a, b } = two();
+    let client = node.client();
+    assert_eq!(client.put("gone", body(1, 200_000)).await.expect("an answer").status, 200);
+    for file in [blobs(a.path()), blobs(b.path())].concat() {
+        fs::remove_file(file).unwrap();
+    }
+    assert_eq!(client.put("kept", body(2, 200_000)).await.expect("an answer").status, 200);
+    assert_eq!(json(&node, &["lost"])["tally"]["objects"], 2, "nobody has noticed yet");
+    finds(&node, &["scrub", "--now"]);
+    let found = finds(&node, &["lost"]);
+    assert_eq!((whats(&found), &found["lines"][0]["location"]), (vec!["lost"], &"test-bucket/gone".into()));
+    assert!(client.get("gone").await.expect("an answer").status >= 500, "it stays on record");
+    let forgotten = json(&node, &["lost", "--forget"]);
+    assert_eq!(forgotten["tally"]["forgotten"], 1, "{forgotten}");
+    assert_eq!(client.get("gone").await.expect("an answer").status, 404);
+    let kept = client.get("kept").await.expect("an answer");
+    assert!(kept.status == 200 && kept.body == body(2, 200_000), "{}", kept.brief());
+    fsck::stop_and_check(&mut node).expect("nothing differs");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flipped_byte_and_a_removed_file_are_found_and_made_good() {
-    let Two { mut node, a, _b } = two();
+    let Two { mut node, a, b: _b } = two();
     let client = node.client();
     for n in 0..4_u64 {
         let answer = client.put(&format!("k{n}"), body(n, 200_000)).await.expect("an answer");
@@ -101,7 +124,7 @@ async fn is_imported(node: &Node, names: &[(&str, usize)]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_is_imported_where_it_lies_and_a_second_time_nothing_changes() {
-    let Two { mut node, a, _b } = two();
+    let Two { mut node, a, b: _b } = two();
     for (n, (name, len)) in FOREIGN.iter().enumerate() {
         let path = a.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -81,7 +81,7 @@ pub async fn copies(store: &Store, bucket: BucketId, name: &str) -> Vec<(String,
     let explained = store.explain(bucket, &key(name)).await.expect("an explanation");
     let replicas = explained.blobs.into_iter().flat_map(|blob| blob.replicas);
     let good = replicas.filter(|replica| replica.health == store::Health::Good);
-    good.map(|replica| (replica.backend, replica.place == "inline")).collect()
+    good.map(|replica| (replica.backend, replica.place == "with the metadata")).collect()
 }
 
 pub async fn names(store: &Store, bucket: BucketId, name: &str) -> BTreeSet<String> {

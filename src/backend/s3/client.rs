@@ -1,6 +1,6 @@
 //! The SDK's client, with its own cleverness off: retries, time limits and checksums are ours.
 
-use super::S3Options;
+use super::{S3Options, Signing};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -9,14 +9,14 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig,
 };
 
-pub fn connect(options: &S3Options) -> Client {
-    let credentials =
-        Credentials::new(&options.access_key_id, &options.secret_access_key, None, None, "configuration");
+pub fn connect(options: &S3Options, signing: &Signing) -> Client {
+    let Signing { access_key_id, secret_access_key, region } = signing;
+    let credentials = Credentials::new(access_key_id, secret_access_key, None, None, "configuration");
     let timeouts = TimeoutConfig::builder().connect_timeout(options.connect_timeout).build();
     let config = aws_sdk_s3::config::Builder::new()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .endpoint_url(&options.endpoint)
-        .region(Region::new(options.region.clone()))
+        .region(Region::new(region.clone()))
         .credentials_provider(credentials)
         .force_path_style(options.path_style)
         .timeout_config(timeouts)

@@ -27,7 +27,7 @@ impl S3 {
     async fn conditional_put(&self, location: &Location, report: Report<'_>) {
         let begun = Instant::now();
         let put = || {
-            let call = self.0.client.put_object().bucket(self.0.bucket()).key(location.as_str());
+            let call = self.0.client().put_object().bucket(self.0.bucket()).key(location.as_str());
             call.if_none_match("*").body(ByteStream::from_static(BODY))
         };
         let first = put().send().await;
@@ -44,7 +44,7 @@ impl S3 {
         let begun = Instant::now();
         let right = base64_of(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, BODY));
         let put = |checksum: &str| {
-            let call = self.0.client.put_object().bucket(self.0.bucket()).key(location.as_str());
+            let call = self.0.client().put_object().bucket(self.0.bucket()).key(location.as_str());
             call.checksum_crc32_c(checksum).body(ByteStream::from_static(BODY)).send()
         };
         let (good, bad) = (put(&right).await, put(WRONG_CRC32C).await);
@@ -59,7 +59,7 @@ impl S3 {
     /// Where the provider keeps old versions, deleting frees nothing.
     async fn versioning(&self, report: Report<'_>) {
         let begun = Instant::now();
-        let answer = self.0.client.get_bucket_versioning().bucket(self.0.bucket()).send().await;
+        let answer = self.0.client().get_bucket_versioning().bucket(self.0.bucket()).send().await;
         let (verdict, note) = match &answer {
             Ok(answer) if answer.status() == Some(&BucketVersioningStatus::Enabled) => {
                 let note = "the bucket keeps old versions: what is deleted stays, and costs; add a lifecycle rule there";

@@ -75,7 +75,7 @@ async fn new_batch(
     limit: usize,
 ) -> Result<Batch> {
     let list = |_| {
-        let call = inner.client.list_objects_v2().bucket(inner.bucket());
+        let call = inner.client().list_objects_v2().bucket(inner.bucket());
         let call = call.encoding_type(EncodingType::Url).max_keys(i32::try_from(limit).unwrap_or(1000));
         let call = call.set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()));
         let after = after.filter(|_| token.is_none());
@@ -92,7 +92,7 @@ async fn new_batch(
 
 async fn old_batch(inner: &Inner, prefix: &str, marker: Option<String>, limit: usize) -> Result<Batch> {
     let list = |_| {
-        let call = inner.client.list_objects().bucket(inner.bucket());
+        let call = inner.client().list_objects().bucket(inner.bucket());
         let call = call.encoding_type(EncodingType::Url).max_keys(i32::try_from(limit).unwrap_or(1000));
         let call = call.set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()));
         call.set_marker(marker.clone()).send()
@@ -115,7 +115,7 @@ pub async fn uploads(inner: &Inner, prefix: &str, limit: usize) -> Result<Vec<Up
     let (mut key, mut id) = (None, None);
     loop {
         let list = |_| {
-            let call = inner.client.list_multipart_uploads().bucket(inner.bucket());
+            let call = inner.client().list_multipart_uploads().bucket(inner.bucket());
             let call = call.set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()));
             call.set_key_marker(key.clone()).set_upload_id_marker(id.clone()).send()
         };

@@ -36,6 +36,7 @@ use crate::{
 };
 use aws_sdk_s3::Client;
 use call::Caller;
+use parking_lot::RwLock;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,34 @@ pub struct S3Options {
     pub random: fn() -> u64,
 }
 
+/// What a provider knows the node by.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signing {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub region: String,
+}
+
+impl fmt::Debug for Signing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { access_key_id, region, .. } = self;
+        f.debug_struct("Signing")
+            .field("access_key_id", access_key_id)
+            .field("region", region)
+            .finish_non_exhaustive()
+    }
+}
+
+impl S3Options {
+    fn signing(&self) -> Signing {
+        Signing {
+            access_key_id: self.access_key_id.clone(),
+            secret_access_key: self.secret_access_key.clone(),
+            region: self.region.clone(),
+        }
+    }
+}
+
 impl fmt::Debug for S3Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { endpoint, region, bucket, access_key_id, path_style, layout, lacks, .. } = self;
@@ -112,7 +141,7 @@ pub struct S3(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    client: Client,
+    client: RwLock<(Signing, Client)>,
     caller: Caller,
     options: S3Options,
     kept: Arc<Semaphore>,
@@ -121,15 +150,21 @@ struct Inner {
 impl S3 {
     /// Makes no call.
     pub fn new(options: S3Options) -> Self {
-        let client = client::connect(&options);
+        let signing = options.signing();
+        let client = client::connect(&options, &signing);
         let caller = Caller::new(options.stall, options.attempts, options.random);
         let units = options.kept_bytes as u64 / KEPT_UNIT_BYTES;
         let kept = Arc::new(Semaphore::new(usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { client, caller, options, kept }))
+        Self(Arc::new(Inner { client: RwLock::new((signing, client)), caller, options, kept }))
     }
 }
 
 impl Inner {
+    /// For one call: the next one may be signed with other keys.
+    fn client(&self) -> Client {
+        self.client.read().1.clone()
+    }
+
     fn bucket(&self) -> &str {
         &self.options.bucket
     }
@@ -143,7 +178,7 @@ impl Inner {
 
     async fn head(&self, location: &Location) -> Result<About> {
         let head = |_| {
-            let call = self.client.head_object().bucket(self.bucket()).key(location.as_str());
+            let call = self.client().head_object().bucket(self.bucket()).key(location.as_str());
             call.send()
         };
         match self.caller.call("HeadObject", head).await {
@@ -255,5 +290,12 @@ impl Backend for S3 {
 
     fn usage(&self) -> Usage {
         self.0.caller.meter.usage()
+    }
+
+    fn sign_with(&self, signing: &Signing) {
+        let mut client = self.0.client.write();
+        if client.0 != *signing {
+            *client = (signing.clone(), client::connect(&self.0.options, signing));
+        }
     }
 }

@@ -22,7 +22,7 @@ pub async fn open(inner: &Arc<Inner>, location: &Location, range: ByteRange) -> 
         return Ok(reader);
     }
     let get = |_| {
-        let call = inner.client.get_object().bucket(inner.bucket()).key(location.as_str());
+        let call = inner.client().get_object().bucket(inner.bucket()).key(location.as_str());
         call.range(format!("bytes={}-{}", range.start, range.end - 1)).send()
     };
     let answer = inner.caller.call("GetObject", get).await?;

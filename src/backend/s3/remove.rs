@@ -31,7 +31,7 @@ pub async fn all(inner: &Inner, locations: &[Location]) -> Vec<Result<()>> {
 }
 
 async fn one(inner: &Inner, location: &Location) -> Result<()> {
-    let delete = |_| inner.client.delete_object().bucket(inner.bucket()).key(location.as_str()).send();
+    let delete = |_| inner.client().delete_object().bucket(inner.bucket()).key(location.as_str()).send();
     match inner.caller.call("DeleteObject", delete).await {
         Err(error) if error.fault == Fault::Absent => Ok(()),
         deleted => deleted.map(drop),
@@ -47,7 +47,7 @@ async fn many(inner: &Inner, batch: &[Location]) -> Vec<Result<()>> {
         Err(error) => return vec![Err(BackendError::new(Fault::Refused, error.to_string())); batch.len()],
     };
     let delete = |_| {
-        let call = inner.client.delete_objects().bucket(inner.bucket()).delete(list.clone());
+        let call = inner.client().delete_objects().bucket(inner.bucket()).delete(list.clone());
         call.customize().mutate_request(digest_by_md5).send()
     };
     match inner.caller.call("DeleteObjects", delete).await {
@@ -91,7 +91,7 @@ pub async fn abandon(inner: &Inner, location: &Location) -> Result<()> {
 
 pub async fn abort(inner: &Inner, location: &Location, upload: &str) -> Result<()> {
     let abort = |_| {
-        let call = inner.client.abort_multipart_upload().bucket(inner.bucket());
+        let call = inner.client().abort_multipart_upload().bucket(inner.bucket());
         call.key(location.as_str()).upload_id(upload).send()
     };
     match inner.caller.call("AbortMultipartUpload", abort).await {

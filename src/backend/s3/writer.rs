@@ -213,7 +213,7 @@ impl S3Writer {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         let (inner, id) = (&self.inner, &upload.id);
         let complete = |_| {
-            let call = inner.client.complete_multipart_upload().bucket(inner.bucket());
+            let call = inner.client().complete_multipart_upload().bucket(inner.bucket());
             call.key(self.location.as_str()).upload_id(id).multipart_upload(parts.clone()).send()
         };
         let etag = match inner.caller.call("CompleteMultipartUpload", complete).await {
@@ -286,7 +286,7 @@ enum Outgoing {
 async fn create(inner: &Inner, location: &Location, new: &NewReplica) -> Result<String> {
     let dress = Dress::of(new);
     let create = |_| {
-        let call = inner.client.create_multipart_upload().bucket(inner.bucket()).key(location.as_str());
+        let call = inner.client().create_multipart_upload().bucket(inner.bucket()).key(location.as_str());
         let call = dressed!(call, &dress).send();
         async {
             match call.await {
@@ -310,7 +310,7 @@ fn upload_id_in<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
 
 async fn put(inner: &Inner, location: &Location, dress: &Dress, bytes: Outgoing) -> Result<Sent> {
     let request = |body: ByteStream, len: u64| {
-        let call = inner.client.put_object().bucket(inner.bucket()).key(location.as_str());
+        let call = inner.client().put_object().bucket(inner.bucket()).key(location.as_str());
         let call = call.content_length(i64::try_from(len).unwrap_or(i64::MAX)).body(body);
         dressed!(call, dress).customize().disable_payload_signing().send()
     };
@@ -337,7 +337,7 @@ async fn send_part(
     bytes: Outgoing,
 ) -> Result<Sent> {
     let request = |body: ByteStream, len: u64| {
-        let call = inner.client.upload_part().bucket(inner.bucket()).key(location.as_str());
+        let call = inner.client().upload_part().bucket(inner.bucket()).key(location.as_str());
         let call = call.upload_id(upload).part_number(number);
         let call = call.content_length(i64::try_from(len).unwrap_or(i64::MAX)).body(body);
         call.customize().disable_payload_signing().send()

@@ -5,7 +5,7 @@ use crate::node::Node;
 use crate::times::rfc3339;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use store::Located;
+use store::{BackendState, Circuit, Explanation, Health, PlacedBlob, PlacedReplica, Placement};
 use types::{BucketName, Key};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,8 +29,18 @@ pub struct Location {
     pub blob: String,
     /// Somebody reads it at this moment.
     pub being_read: bool,
+    pub wanted: Wanted,
     /// One, or as many as a multipart object has parts.
     pub pieces: Vec<Piece>,
+}
+
+/// What the bucket asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Wanted {
+    pub copies: usize,
+    /// Durable before a write is answered.
+    pub acknowledge: usize,
+    pub placement: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,13 +58,30 @@ pub struct Piece {
     pub size: u64,
     /// How many objects and parts of uploads share these bytes.
     pub references: u32,
+    /// Pieces with a checksum of their own; none of imported bytes that were not read yet.
+    pub chunks: usize,
+    /// The one that would be read now comes first.
     pub replicas: Vec<Replica>,
+    /// Backends to which a further copy is being written.
+    pub on_their_way: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Replica {
     pub backend: String,
     pub place: String,
+    /// `good`, `suspect` or `bad`.
+    pub health: String,
+    /// When its bytes were last held against their checksums.
+    pub verified: Option<String>,
+    /// `active`, `draining` or `removed`; none of a backend that is not configured.
+    pub backend_state: Option<String>,
+    /// `closed`: the backend answers. `open`: it fails, and is left alone. `half-open`: it is being tried.
+    pub circuit: Option<String>,
+    /// It is one of the copies that there should be.
+    pub counts: bool,
+    /// Why it would be read or not, and why it is there.
+    pub why: String,
 }
 
 pub async fn answer(node: Arc<Node>, request: Request) -> Result<Location, Fault> {
@@ -63,15 +90,15 @@ pub async fn answer(node: Arc<Node>, request: Request) -> Result<Location, Fault
     let bucket = bucket.ok_or_else(|| Fault::not_found(format!("there is no bucket {}", request.bucket)))?;
     let key = Key::new(request.key.clone()).map_err(|why| Fault::bad_request(format!("the key: {why}")))?;
     let missing = || format!("there is no object {}/{}", request.bucket, request.key);
-    let located = node.store.locate(bucket, key).await.map_err(|error| match error {
+    let explained = node.store.explain(bucket, &key).await.map_err(|error| match error {
         store::StoreError::NoSuchKey => Fault::not_found(missing()),
         other => other.into(),
     })?;
-    Ok(shown(request, located))
+    Ok(shown(request, explained))
 }
 
-fn shown(request: Request, located: Located) -> Location {
-    let object = located.object;
+fn shown(request: Request, explained: Explanation) -> Location {
+    let object = explained.object;
     Location {
         bucket: request.bucket,
         key: request.key,
@@ -83,8 +110,16 @@ fn shown(request: Request, located: Located) -> Location {
         content_type: object.headers.content_type,
         user_metadata: object.headers.user_metadata,
         blob: object.blob.to_string(),
-        being_read: located.held,
-        pieces: located.pieces.into_iter().map(Piece::from).collect(),
+        being_read: explained.held,
+        wanted: Wanted {
+            copies: explained.copies,
+            acknowledge: explained.acknowledge,
+            placement: match explained.placement {
+                Placement::Pack => "pack".to_owned(),
+                Placement::Spread => "spread".to_owned(),
+            },
+        },
+        pieces: explained.blobs.into_iter().map(Piece::from).collect(),
     }
 }
 
@@ -98,11 +133,40 @@ impl From<&types::Checksum> for Checksum {
     }
 }
 
-impl From<store::Piece> for Piece {
-    fn from(piece: store::Piece) -> Self {
-        let store::Piece { part, blob, size, references, replicas } = piece;
-        let replica = |at: store::ReplicaAt| Replica { backend: at.backend, place: at.place };
-        let replicas = replicas.into_iter().map(replica).collect();
-        Self { part, blob: blob.to_string(), size, references, replicas }
+impl From<PlacedBlob> for Piece {
+    fn from(placed: PlacedBlob) -> Self {
+        let PlacedBlob { blob, part, size, references, chunks, replicas, on_their_way } = placed;
+        let replicas = replicas.into_iter().map(Replica::from).collect();
+        Self { part, blob: blob.to_string(), size, references, chunks, replicas, on_their_way }
+    }
+}
+
+impl From<PlacedReplica> for Replica {
+    fn from(at: PlacedReplica) -> Self {
+        let health = match at.health {
+            Health::Good => "good",
+            Health::Suspect(_) => "suspect",
+            Health::Bad(_) => "bad",
+        };
+        let state = at.state.map(|state| match state {
+            BackendState::Active => "active",
+            BackendState::Draining => "draining",
+            BackendState::Removed => "removed",
+        });
+        let circuit = at.circuit.map(|circuit| match circuit {
+            Circuit::Closed => "closed",
+            Circuit::Open => "open",
+            Circuit::HalfOpen => "half-open",
+        });
+        Self {
+            backend: at.backend,
+            place: at.place,
+            health: health.to_owned(),
+            verified: (at.verified.0 > 0).then(|| rfc3339(at.verified)),
+            backend_state: state.map(str::to_owned),
+            circuit: circuit.map(str::to_owned),
+            counts: at.counts,
+            why: at.why,
+        }
     }
 }

@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod locate;
 pub mod log_level;
 pub mod logs;
+pub mod lost;
 pub mod mount;
 pub mod mounts;
 pub mod rebalance;

@@ -1,8 +1,8 @@
 //! The table of what the node can be asked: `POST /v1/NAME`, JSON in, JSON out.
 
 use super::{
-    Fault, cleanup, credentials, drain, jobs, locate, log_level, logs, mount, mounts, rebalance, reconcile,
-    reload, remove_backend, report, scrub, snapshot, status, umount, usage, version,
+    Fault, cleanup, credentials, drain, jobs, locate, log_level, logs, lost, mount, mounts, rebalance,
+    reconcile, reload, remove_backend, report, scrub, snapshot, status, umount, usage, version,
 };
 use crate::node::Node;
 use hyper::body::Bytes;
@@ -35,6 +35,7 @@ routes! {
     "locate" => locate::answer,
     "log-level" => log_level::answer,
     "logs" => logs::answer,
+    "lost" => lost::answer,
     "mount" => mount::answer,
     "mounts" => mounts::answer,
     "rebalance" => rebalance::answer,

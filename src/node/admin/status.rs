@@ -3,10 +3,10 @@
 use super::mounts::Mount;
 use super::{Fault, Nothing};
 use crate::finding::{Finding, Severity};
-use crate::health;
 use crate::node::Node;
 use crate::times::rfc3339;
 use crate::usage::{self, Account};
+use crate::{health, hints};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Faul
         findings,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_seconds: node.started.elapsed().as_secs(),
-        endpoint: format!("http://{}", node.address),
+        endpoint: hints::endpoint(&config, node.address),
         configuration: absolute(&config.file),
         data_dir: absolute(&config.data_dir),
         disk: Disk { room_bytes: room.room_bytes, size_bytes: room.size_bytes },

@@ -1,11 +1,13 @@
 //! `s3-orchestrator locate`: one object and its bytes.
 
 use super::{Ask, Global, Run, words};
-use crate::admin::locate::{Location, Piece, Request};
+use crate::admin::locate::{Location, Piece, Request, Wanted};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-/// Show the record of an object, and where its bytes lie.
+/// Show the record of an object, where its copies lie and why, and how they are.
+///
+/// The copy that would be read now comes first of each piece.
 #[derive(Debug, clap::Args)]
 #[command(visible_alias = "explain")]
 pub struct LocateArgs {
@@ -57,6 +59,9 @@ fn text(location: &Location) -> String {
     for (name, value) in &location.user_metadata {
         line("metadata", &format!("{name}: {value}"));
     }
+    let Wanted { copies, acknowledge, placement } = &location.wanted;
+    let asked = words::count(*copies as u64, "copy");
+    line("wanted", &format!("{asked}, {acknowledge} before the answer, placed by {placement}"));
     line("version", &location.version.to_string());
     line("blob", &location.blob);
     if location.being_read {
@@ -75,6 +80,12 @@ fn piece(text: &mut String, piece: &Piece) {
     for replica in &piece.replicas {
         let size = words::size(piece.size);
         let _ = writeln!(text, "  {name:<13} {size} on {}: {}{shared}", replica.backend, replica.place);
+        let verified =
+            replica.verified.as_ref().map_or("not verified yet".to_owned(), |at| format!("verified {at}"));
+        let _ = writeln!(text, "  {:<13} {}, {verified}: {}", "", replica.health, replica.why);
+    }
+    for backend in &piece.on_their_way {
+        let _ = writeln!(text, "  {name:<13} being written to {backend}");
     }
 }
 

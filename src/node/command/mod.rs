@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod locate;
 pub mod log_level;
 pub mod logs;
+pub mod lost;
 pub mod mount;
 pub mod mount_helper;
 pub mod mounts;

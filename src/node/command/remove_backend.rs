@@ -13,7 +13,8 @@ pub struct RemoveBackendArgs {
     /// The backend's name in the configuration, or the one that it had there.
     backend: String,
     /// It is gone for good with what it held: forget what has another good copy. Objects that have
-    /// none are listed and stay on record, and the exit code is 1: delete them, and call it again.
+    /// none are listed and stay on record, and the exit code is 1: `lost --forget` gives them up, then
+    /// call it again.
     #[arg(long)]
     lost: bool,
     #[command(flatten)]
@@ -34,7 +35,7 @@ fn text(removal: &Removal) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     if removal.forgotten > 0 {
-        let count = words::count(removal.forgotten, "copy").replace("copys", "copies");
+        let count = words::count(removal.forgotten, "copy");
         let _ = writeln!(text, "{count} on {name} forgotten: there are others");
     }
     for lost in &removal.lost {
@@ -44,7 +45,11 @@ fn text(removal: &Removal) -> String {
         let _ = writeln!(text, "{name} is out: its section can be deleted from the configuration");
     } else {
         let blobs = words::count(removal.only_copies, "blob");
-        let _ = writeln!(text, "{blobs} had their only good copy on {name}; nothing was forgotten of them");
+        let _ = writeln!(
+            text,
+            "{blobs} had their only good copy on {name}; nothing was forgotten of them: `lost` shows what \
+             that means, `lost --forget` gives it up"
+        );
     }
     text
 }

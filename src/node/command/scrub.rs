@@ -39,7 +39,7 @@ fn text(scrub: &Scrub) -> String {
         "every copy{providers} is verified once in {period}, at {}/s at most\n\
          since the start: {} verified ({}), {} missing or damaged\n",
         words::size(scrub.bytes_per_second),
-        words::count(scrub.verified_copies, "copy").replace("copys", "copies"),
+        words::count(scrub.verified_copies, "copy"),
         words::size(scrub.verified_bytes),
         scrub.mismatches,
     )

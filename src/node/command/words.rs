@@ -33,10 +33,13 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// `1 bucket`, `2 buckets`.
+/// `1 bucket`, `2 buckets`, `2 copies`.
 pub fn count(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
+    match noun.strip_suffix('y') {
+        _ if number == 1 => format!("1 {noun}"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number} {stem}ies"),
+        _ => format!("{number} {noun}s"),
+    }
 }
 
 /// Columns as wide as their widest cell, two spaces apart; columns of numbers stand to the right.
@@ -88,6 +91,13 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn counts() {
+        let counted =
+            [count(1, "copy"), count(2, "copy"), count(0, "key"), count(1, "blob"), count(3, "blob")];
+        assert_eq!(counted, ["1 copy", "2 copies", "0 keys", "1 blob", "3 blobs"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What differs between two configurations, by the names that the file gives to things.
 
-use super::{Config, keys};
+use super::{Config, Provider, keys};
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher as _};
@@ -63,10 +63,14 @@ impl Difference {
         let added: Vec<String> = after.added_to(before).map(|backend| setting_of(&backend.name)).collect();
         let fixed = |name: &String| match () {
             () if added.contains(name) && !before.settings.has(name) => false,
-            () => is_fixed(name) || (tls_appears && name.starts_with("s3.tls")),
+            () if is_fixed(name) || (tls_appears && name.starts_with("s3.tls")) => true,
+            () => is_key_for_elsewhere(before, after, name),
         };
         let (mut fixed, mut changed): (Vec<_>, Vec<_>) = names.partition(fixed);
         fixed.extend(unnamed_embedded(before, after));
+        let mut secrets = secret_files(before, after);
+        secrets.retain(|name| !changed.contains(name));
+        changed.extend(secrets);
         changed.extend(order(before, after));
         changed.extend(credentials(before, after));
         Self { changed, fixed }
@@ -76,6 +80,36 @@ impl Difference {
 /// What the file calls a backend's table.
 pub fn setting_of(backend: &str) -> String {
     format!("backends.{}", in_settings(backend))
+}
+
+/// Providers that both have, by what the file calls them.
+fn providers<'a>(
+    before: &'a Config,
+    after: &'a Config,
+) -> impl Iterator<Item = (String, &'a Provider, &'a Provider)> {
+    after.backends.iter().filter_map(|backend| {
+        let (was, is) = (before.provider(&backend.name)?, after.provider(&backend.name)?);
+        Some((setting_of(&backend.name), was, is))
+    })
+}
+
+/// The keys of a provider that lies elsewhere now are taken up with its place.
+fn is_key_for_elsewhere(before: &Config, after: &Config, name: &str) -> bool {
+    let key_of = |setting: &str| name.strip_prefix(setting).and_then(|rest| rest.strip_prefix('.'));
+    providers(before, after).any(|(setting, was, is)| {
+        !was.is_at_the_place_of(is) && key_of(&setting).is_some_and(|key| keys::SIGNING.contains(&key))
+    })
+}
+
+/// Secrets of providers that changed in the files where they lie.
+fn secret_files(before: &Config, after: &Config) -> Vec<String> {
+    let renewed =
+        |(_, was, is): &(String, &Provider, &Provider)| was.is_at_the_place_of(is) && !was.has_secret_of(is);
+    let name = |(setting, ..): (String, &Provider, &Provider)| {
+        let file = format!("{setting}.secret_access_key_file");
+        if after.settings.has(&file) { file } else { format!("{setting}.secret_access_key") }
+    };
+    providers(before, after).filter(renewed).map(name).collect()
 }
 
 /// Without any backend in the file there is the embedded one; it is not there beside others that are.
@@ -267,6 +301,35 @@ quota = "5GB"
         let turned = BEFORE.replace("[[backends]]", &format!("{USB}[[backends]]"));
         let turned = Difference::between(&config(&more), &config(&turned)).changed;
         assert_eq!(turned, ["backends.usb.quota", "the order of backends"]);
+    }
+
+    const FAR: &str = r#"
+[[backends]]
+name = "far"
+kind = "s3"
+endpoint = "http://localhost:1"
+bucket = "b"
+access_key_id = "one"
+secret_access_key = "secret-one"
+"#;
+
+    #[test]
+    fn keys_of_a_provider_change_where_its_place_does_not() {
+        let before = format!("{BEFORE}{FAR}");
+        let renewed = before.replace("\"one\"", "\"two\"").replace("secret-one", "secret-two");
+        let keys = ["backends.far.access_key_id", "backends.far.secret_access_key"];
+        let found = Difference::between(&config(&before), &config(&renewed));
+        assert_eq!((found.changed, found.fixed), (keys.map(str::to_owned).to_vec(), vec![]));
+        let mut kept = config(&renewed);
+        kept.keep_fixed(&config(&before));
+        assert_eq!(kept.provider("far").unwrap().secret.expose(), "secret-two");
+
+        let moved = renewed.replace("\"b\"", "\"c\"");
+        let found = Difference::between(&config(&before), &config(&moved));
+        assert_eq!((found.changed.len(), found.fixed.len()), (0, 3), "they are keys for another place");
+        let mut kept = config(&moved);
+        kept.keep_fixed(&config(&before));
+        assert_eq!(kept.provider("far").unwrap().secret.expose(), "secret-one");
     }
 
     #[test]

@@ -72,13 +72,10 @@ pub const CREDENTIALS: &[&str] = &[
     "bytes_per_second",
 ];
 
-pub const BACKENDS: &[&str] = &[
-    "name",
-    "kind",
-    "quota",
-    "max_copy_bandwidth",
-    "max_copy_calls",
-    "path",
+/// What `[[backends]]` has whatever its kind, and what each kind has beside it.
+pub const OF_ALL: &[&str] = &["name", "kind", "quota", "max_copy_bandwidth", "max_copy_calls"];
+pub const OF_DISK: &[&str] = &["path"];
+pub const OF_S3: &[&str] = &[
     "endpoint",
     "region",
     "bucket",
@@ -93,6 +90,8 @@ pub const BACKENDS: &[&str] = &[
     "monthly_egress",
     "monthly_ingress",
 ];
+pub const BACKENDS: &[&str] =
+    &joined::<{ OF_ALL.len() + OF_DISK.len() + OF_S3.len() }>(&[OF_ALL, OF_DISK, OF_S3]);
 
 pub const MOUNTS: &[&str] = &[
     "bucket",
@@ -145,7 +144,13 @@ pub const FLEXIBLE: &[&str] = &[
     "backends.*.monthly_calls",
     "backends.*.monthly_egress",
     "backends.*.monthly_ingress",
+    "backends.*.access_key_id",
+    "backends.*.secret_access_key",
+    "backends.*.secret_access_key_file",
+    "backends.*.region",
 ];
+/// What a provider knows the node by: it changes while the node runs, unless the place changes with it.
+pub const SIGNING: &[&str] = &["access_key_id", "secret_access_key", "secret_access_key_file", "region"];
 
 /// Each table as it is written in the file, with its keys.
 pub const TABLES: &[(&str, &[&str])] = &[
@@ -167,6 +172,20 @@ pub const TABLES: &[(&str, &[&str])] = &[
     ("[scrub]", SCRUB),
     ("[snapshots]", SNAPSHOTS),
 ];
+
+const fn joined<const N: usize>(lists: &[&[&'static str]]) -> [&'static str; N] {
+    let mut all = [""; N];
+    let (mut at, mut list) = (0, 0);
+    while list < lists.len() {
+        let mut key = 0;
+        while key < lists[list].len() {
+            all[at] = lists[list][key];
+            (at, key) = (at + 1, key + 1);
+        }
+        list += 1;
+    }
+    all
+}
 
 /// What to say of a key that `valid` does not have.
 pub fn unknown(key: &str, table: &str, valid: &[&str]) -> String {

@@ -7,33 +7,48 @@ use prometheus_client::metrics::MetricType;
 /// Labels of one value.
 pub type Labels = Vec<(&'static str, String)>;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Gauge,
-    /// Only ever grows, until the process ends. Its name gets `_total`.
-    Counter,
-}
-
 /// One metric with all its values.
 #[derive(Debug, Clone)]
 pub struct Figure {
     pub name: &'static str,
     pub help: &'static str,
-    pub kind: Kind,
-    pub values: Vec<(Labels, f64)>,
+    pub values: Values,
+}
+
+#[derive(Debug, Clone)]
+pub enum Values {
+    Gauge(Vec<(Labels, f64)>),
+    /// They only ever grow, until the process ends. The name gets `_total`.
+    Counter(Vec<(Labels, f64)>),
+    Histogram(Vec<(Labels, Spread)>),
+}
+
+/// How many values lay up to each bound, and above the one before.
+#[derive(Debug, Clone)]
+pub struct Spread {
+    pub sum: f64,
+    pub buckets: Vec<(f64, u64)>,
 }
 
 impl Figure {
     pub fn gauge(name: &'static str, help: &'static str, value: impl Number) -> Self {
-        Self { name, help, kind: Kind::Gauge, values: vec![(Labels::new(), value.number())] }
+        Self::each(name, help, vec![(Labels::new(), value.number())])
     }
 
     pub fn counter(name: &'static str, help: &'static str, value: impl Number) -> Self {
-        Self { kind: Kind::Counter, ..Self::gauge(name, help, value) }
+        Self::each_counter(name, help, vec![(Labels::new(), value.number())])
     }
 
     pub fn each(name: &'static str, help: &'static str, values: Vec<(Labels, f64)>) -> Self {
-        Self { name, help, kind: Kind::Gauge, values }
+        Self { name, help, values: Values::Gauge(values) }
+    }
+
+    pub fn each_counter(name: &'static str, help: &'static str, values: Vec<(Labels, f64)>) -> Self {
+        Self { name, help, values: Values::Counter(values) }
+    }
+
+    pub fn each_spread(name: &'static str, help: &'static str, values: Vec<(Labels, Spread)>) -> Self {
+        Self { name, help, values: Values::Histogram(values) }
     }
 }
 
@@ -80,18 +95,24 @@ impl Collector for Figures {
 
 impl Figure {
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let metric_type = match self.kind {
-            Kind::Gauge => MetricType::Gauge,
-            Kind::Counter => MetricType::Counter,
+        let metric_type = match self.values {
+            Values::Gauge(_) => MetricType::Gauge,
+            Values::Counter(_) => MetricType::Counter,
+            Values::Histogram(_) => MetricType::Histogram,
         };
         let mut metric = encoder.encode_descriptor(self.name, self.help, None, metric_type)?;
-        for (labels, value) in &self.values {
-            let mut family = metric.encode_family(labels)?;
-            match self.kind {
-                Kind::Gauge => family.encode_gauge(value)?,
-                Kind::Counter => family.encode_counter::<Labels, f64, f64>(value, None)?,
-            }
+        match &self.values {
+            Values::Gauge(values) => values
+                .iter()
+                .try_for_each(|(labels, value)| metric.encode_family(labels)?.encode_gauge(value)),
+            Values::Counter(values) => values.iter().try_for_each(|(labels, value)| {
+                metric.encode_family(labels)?.encode_counter::<Labels, f64, f64>(value, None)
+            }),
+            Values::Histogram(values) => values.iter().try_for_each(|(labels, spread)| {
+                let count = spread.buckets.iter().map(|(_, count)| count).sum();
+                let mut family = metric.encode_family(labels)?;
+                family.encode_histogram::<Labels>(spread.sum, count, &spread.buckets, None)
+            }),
         }
-        Ok(())
     }
 }

@@ -3,11 +3,13 @@
 //! The rooms below tell facts through their own traits ([`s3api::Observer`], [`store::Listener`]);
 //! only here are they named for Prometheus.
 
+mod backends;
 mod encode;
 mod handler;
 mod health;
 mod listener;
 mod metrics;
+mod mounts;
 mod snapshot;
 mod system;
 #[cfg(feature = "otlp")]

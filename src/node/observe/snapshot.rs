@@ -1,23 +1,28 @@
 //! What is looked up when somebody asks: the ledger, the queue, the metadata engine, the disk.
 
-use super::encode::{Figure, Kind, Labels};
+use super::encode::{Figure, Labels};
+use super::{backends, mounts};
 use crate::finding::Severity;
 use crate::jobs::{Report, State};
 use crate::node::Node;
 use crate::usage::{self, Account};
 use crate::webhooks::Webhooks;
 use crate::{health, options};
-use store::{EngineFigures, Figures, MAX_EVENTS, TableFigures};
+use store::{CopyQueues, EngineFigures, Figures, MAX_EVENTS, TableFigures};
 use types::Timestamp;
 
 const LAST_SNAPSHOT: &str =
     "When the last snapshot was taken that came to all of its backends, in seconds since 1970";
+
+const COPIES_QUEUE: &str = "Objects' blobs that wait for work on their copies: those with too few, with too many, and those to be tried again later; 10000 stands for that many or more";
 
 pub async fn of_node(node: &Node) -> anyhow::Result<Vec<Figure>> {
     let figures = node.store.figures().await?;
     let mut all = of_disk_and_queues(&figures);
     all.extend(of_metadata(&figures.metadata));
     all.extend(of_accounts(node));
+    all.extend(backends::of(&node.store.backends()));
+    all.extend(mounts::of(&node.mounts.all()));
     all.extend(of_jobs(node));
     let last = node.store.last_snapshot().await?;
     all.extend(last.map(|at| Figure::gauge("snapshot_last_seconds", LAST_SNAPSHOT, at.0 as f64 / 1000.0)));
@@ -50,11 +55,9 @@ fn of_jobs(node: &Node) -> Vec<Figure> {
         let of = |report: &Report| Some((vec![("job", report.name.clone())], value(report)?));
         reports.iter().filter_map(of).collect::<Vec<_>>()
     };
-    let mut items =
-        Figure::each("job_items", "Things that background work settled", each(|r| Some(r.done_ever as f64)));
-    items.kind = Kind::Counter;
+    let items = each(|r| Some(r.done_ever as f64));
     vec![
-        items,
+        Figure::each_counter("job_items", "Things that background work settled", items),
         Figure::each(
             "job_running",
             "1 while the work runs",
@@ -83,6 +86,12 @@ fn of_disk_and_queues(figures: &Figures) -> Vec<Figure> {
             "Blobs that wait to be deleted; 10000 stands for that many or more",
             figures.cleanup_queue,
         ),
+        Figure::each("copies_queue", COPIES_QUEUE, of_copies(&figures.copies)),
+        Figure::counter(
+            "mount_late_notices",
+            "Acknowledgements that did not wait for a mount's kernel any longer",
+            figures.late_gates,
+        ),
         Figure::counter(
             "scrub_verified_copies",
             "Copies that were read and found good",
@@ -104,6 +113,12 @@ fn of_disk_and_queues(figures: &Figures) -> Vec<Figure> {
             figures.open_uploads,
         ),
     ]
+}
+
+fn of_copies(queues: &CopyQueues) -> Vec<(Labels, f64)> {
+    let CopyQueues { missing, excess, deferred } = queues;
+    let of = |(kind, waiting): (&str, usize)| (vec![("kind", kind.to_owned())], waiting as f64);
+    [("missing", *missing), ("excess", *excess), ("deferred", *deferred)].map(of).to_vec()
 }
 
 fn of_metadata(engine: &EngineFigures) -> Vec<Figure> {

@@ -93,7 +93,9 @@ fn finding(replica: &BadReplica) -> Finding {
     let BadReplica { blob, backend, place, why, replaceable } = replica;
     let remedy = match replaceable {
         true => "it is made anew from another copy",
-        false => "there is no good copy: it is kept as it is; put the object again",
+        false => {
+            "there is no good copy: it is kept as it is; put the object again, or see `s3-orchestrator lost`"
+        }
     };
     let message = format!("the copy of blob {blob} on {backend} ({place}) is missing or damaged: {why}");
     Finding::error("scrub-mismatch", message, remedy)

@@ -12,6 +12,7 @@ mod sums;
 
 use backend::{BackendError, Location, NewReplica};
 use bytes::Bytes;
+use meta::Traffic;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::sync::OwnedMutexGuard;
 use types::{BlobId, Timestamp};
 
 use crate::member::Member;
+use crate::toll::Toll;
 use crate::{OrderError, Store, StoreError};
 use manifest::{File, Manifest};
 use place::Kept;
@@ -33,6 +35,8 @@ const CHECKPOINT: &str = "snapshot";
 /// From a number that was handed out to its note: whoever took one hands the note in at once.
 const NOTED_WITHIN: Duration = Duration::from_millis(500);
 const PIECE_BYTES: usize = 1 << 20;
+/// Besides the files: listings, the manifest, older manifests, deletions.
+const AROUND_CALLS: u64 = 8;
 
 #[derive(Debug, Clone)]
 pub struct SnapshotOrder {
@@ -232,7 +236,7 @@ impl Snapshotting {
     /// The next step; `None` at the end. A backend that fails is given up, the others go on.
     pub async fn step(&mut self) -> Result<Option<SnapshotStep>, StoreError> {
         let Some(way) = self.ways.front_mut() else { return Ok(None) };
-        let ended = match way.go(&self.manifest, &self.checkpoint, self.keep).await {
+        let ended = match way.go(&self.store, &self.manifest, &self.checkpoint, self.keep).await {
             Ok(Some(sent_bytes)) => return Ok(Some(SnapshotStep { sent_bytes, ended: None })),
             Ok(None) => None,
             Err(error) => Some(error.to_string()),
@@ -251,13 +255,18 @@ impl Way {
     /// Sends one file, or ends: `None`.
     async fn go(
         &mut self,
+        store: &Store,
         manifest: &Manifest,
         checkpoint: &Checkpoint,
         keep: usize,
     ) -> Result<Option<u64>, StoreError> {
         let kept = match self.kept.take() {
             Some(kept) => kept,
-            None => self.look(&manifest.node).await?,
+            None => {
+                let kept = self.look(&manifest.node).await?;
+                self.must_fit_the_month(store, &kept, manifest)?;
+                kept
+            }
         };
         let has = |file: &File| kept.files.get(&(manifest.node.clone(), file.sum.clone())).copied();
         while let Some(file) = manifest.files.get(self.next) {
@@ -268,6 +277,7 @@ impl Way {
             }
             let at = place::file(&manifest.node, &file.sum);
             if before.is_some() {
+                self.member.may_call(1).await;
                 place::remove(&*self.member.backend, std::slice::from_ref(&at)).await?;
             }
             self.send(&checkpoint.0.join(&file.name), file, at).await?;
@@ -282,6 +292,7 @@ impl Way {
         }
         let backend = &*self.member.backend;
         let text = Bytes::from(manifest.encode());
+        self.member.may_call(1).await;
         self.member
             .judge(place::write(backend, place::manifest(&manifest.node, &manifest.id), text).await)?;
         self.prune(kept, manifest, keep).await?;
@@ -291,6 +302,8 @@ impl Way {
     /// What is there already. Uploads that an earlier snapshot did not end are ended.
     async fn look(&self, node: &str) -> Result<Kept, StoreError> {
         let member = &self.member;
+        // The listings; hardly any has a second page.
+        member.may_call(2).await;
         let kept = member.judge(Kept::list(&*member.backend, Some(node)).await)?;
         let below = place::file(node, "");
         for location in member.judge(member.backend.unfinished(below.as_str(), usize::MAX).await)? {
@@ -302,17 +315,40 @@ impl Way {
         Ok(kept)
     }
 
+    /// A snapshot that would use up a month's limit is not begun: clients have the rest.
+    fn must_fit_the_month(&self, store: &Store, kept: &Kept, manifest: &Manifest) -> Result<(), StoreError> {
+        let member = &self.member;
+        if !member.has_limits() {
+            return Ok(());
+        }
+        let there = |file: &&File| kept.files.contains_key(&(manifest.node.clone(), file.sum.clone()));
+        let (mut calls, mut ingress_bytes) = (AROUND_CALLS, 0);
+        for file in manifest.files.iter().filter(|file| !there(file)) {
+            calls += 1 + file.size / backend::PART_BYTES;
+            ingress_bytes += file.size;
+        }
+        let traffic = member.count(&store.0.meta, store.now());
+        match member.used_up(traffic, Traffic { calls, ingress_bytes, egress_bytes: 0 }) {
+            false => Ok(()),
+            true => {
+                Err(StoreError::Unavailable("this month's limits leave no room for a snapshot".to_owned()))
+            }
+        }
+    }
+
     async fn send(&self, path: &std::path::Path, file: &File, at: Location) -> Result<(), StoreError> {
         let member = &self.member;
         let new = NewReplica { size: Some(file.size), ..NewReplica::of(BlobId(0)) };
         let mut source = tokio::fs::File::open(path).await?;
+        let mut toll = Toll::new(None, member, file.size);
+        toll.begin().await;
         let mut writer = member.judge(member.backend.begin_aside(at, new).await)?;
         let mut left = usize::try_from(file.size).unwrap_or(usize::MAX);
         while left > 0 {
             let mut piece = vec![0; left.min(PIECE_BYTES)];
             source.read_exact(&mut piece).await?;
             left -= piece.len();
-            member.pace.take(piece.len() as u64).await;
+            toll.take(piece.len() as u64).await;
             member.judge(writer.write(Bytes::from(piece)).await)?;
         }
         member.judge(writer.finish(Vec::new()).await)?;
@@ -330,6 +366,7 @@ impl Way {
                 doomed.push(location.clone());
                 continue;
             }
+            self.member.may_call(1).await;
             match place::read_manifest(backend, location, *size).await? {
                 Some(manifest) => named.extend(manifest.files.into_iter().map(|file| file.sum)),
                 None => all_read = false,

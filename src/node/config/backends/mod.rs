@@ -11,24 +11,6 @@ use std::path::{Path, PathBuf};
 pub use provider::{Monthly, Provider};
 
 const KINDS: &[&str] = &["embedded", "disk", "s3"];
-/// The keys that each kind has beside those of all.
-const OF_DISK: &[&str] = &["path"];
-const OF_S3: &[&str] = &[
-    "endpoint",
-    "region",
-    "bucket",
-    "access_key_id",
-    "secret_access_key",
-    "secret_access_key_file",
-    "path_style",
-    "layout",
-    "lacks",
-    "stall_timeout",
-    "monthly_calls",
-    "monthly_egress",
-    "monthly_ingress",
-];
-const OF_ALL: &[&str] = &["name", "kind", "quota", "max_copy_bandwidth", "max_copy_calls"];
 /// Names stand in commands, messages and metrics.
 const NAME_MAX_CHARS: usize = 64;
 
@@ -69,13 +51,19 @@ impl Backend {
 
     /// Takes over what cannot change while it is open.
     fn keep_fixed(&mut self, running: &Self) {
-        let monthly = match &self.kind {
-            Kind::S3(provider) => provider.monthly,
-            _ => Monthly::default(),
-        };
-        self.kind = running.kind.clone();
+        let wanted = std::mem::replace(&mut self.kind, running.kind.clone());
         if let Kind::S3(provider) = &mut self.kind {
-            provider.monthly = monthly;
+            match wanted {
+                Kind::S3(wanted) => provider.follow(&wanted),
+                _ => provider.monthly = Monthly::default(),
+            }
+        }
+    }
+
+    fn provider(&self) -> Option<&Provider> {
+        match &self.kind {
+            Kind::S3(provider) => Some(provider),
+            _ => None,
         }
     }
 }
@@ -83,6 +71,10 @@ impl Backend {
 impl Config {
     pub(super) fn backend(&self, name: &str) -> Option<&Backend> {
         self.backends.iter().find(|backend| backend.name == name)
+    }
+
+    pub(super) fn provider(&self, name: &str) -> Option<&Provider> {
+        self.backend(name).and_then(Backend::provider)
     }
 
     pub(super) fn embedded(&self) -> Option<&Backend> {
@@ -193,8 +185,8 @@ fn kind<'a>(reader: &mut Reader<'a>, section: &Section<'a>, data_dir: &Path) -> 
     }
     let kind = reader.word(section, "kind", KINDS)?;
     let (keys, kind) = match kind.as_str() {
-        "disk" => (OF_DISK, disk(reader, section, data_dir)),
-        "s3" => (OF_S3, provider::read(reader, section).map(|provider| Kind::S3(Box::new(provider)))),
+        "disk" => (keys::OF_DISK, disk(reader, section, data_dir)),
+        "s3" => (keys::OF_S3, provider::read(reader, section).map(|provider| Kind::S3(Box::new(provider)))),
         _ => (&[][..], Some(Kind::Embedded)),
     };
     let name = section.get("kind").and_then(|kind| kind.get_ref().as_str()).unwrap_or_default();
@@ -205,7 +197,7 @@ fn kind<'a>(reader: &mut Reader<'a>, section: &Section<'a>, data_dir: &Path) -> 
 /// Keys of other kinds are mistakes.
 fn only<'a>(reader: &mut Reader<'a>, section: &Section<'a>, keys: &[&str], kind: &str) {
     for key in keys::BACKENDS {
-        if section.has(key) && !OF_ALL.contains(key) && !keys.contains(key) {
+        if section.has(key) && !keys::OF_ALL.contains(key) && !keys.contains(key) {
             let message = format!("`{key}` is not a key of a backend of kind \"{kind}\"");
             reader.problems.error(&section.span_of(key), message);
         }

@@ -34,6 +34,28 @@ pub struct Monthly {
     pub ingress_bytes: Option<u64>,
 }
 
+impl Provider {
+    /// What is asked of it with other keys lies where it lay.
+    pub fn is_at_the_place_of(&self, other: &Self) -> bool {
+        (&self.endpoint, &self.bucket) == (&other.endpoint, &other.bucket)
+    }
+
+    /// Also where it comes from a file whose name is the same.
+    pub fn has_secret_of(&self, other: &Self) -> bool {
+        self.secret.expose() == other.secret.expose()
+    }
+
+    /// Takes over what may change while it is open. Keys for another place are for the next start.
+    pub(super) fn follow(&mut self, wanted: &Self) {
+        self.monthly = wanted.monthly;
+        if self.is_at_the_place_of(wanted) {
+            self.access_key_id.clone_from(&wanted.access_key_id);
+            self.secret = wanted.secret.clone();
+            self.region.clone_from(&wanted.region);
+        }
+    }
+}
+
 pub fn read<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<Provider> {
     let endpoint = endpoint(reader, section);
     let bucket = filled(reader, section, "bucket");

@@ -5,12 +5,14 @@
 //! that calls [`begin`].
 
 mod drain;
+mod lost;
 mod rebalance;
 mod reconcile;
 mod scrub;
 mod snapshot;
 
 pub use drain::DRAIN;
+pub use lost::{LOST, Order as LostOrder};
 pub use rebalance::{Order as RebalanceOrder, REBALANCE, Strategy};
 pub use reconcile::{IMPORT, Order as ReconcileOrder, RECONCILE};
 pub use scrub::{Order as ScrubOrder, SCRUB};
@@ -69,7 +71,7 @@ pub struct Kind {
     pub work: fn(&JobRecord) -> Result<Box<dyn Work>, String>,
 }
 
-const KINDS: &[&Kind] = &[&DRAIN, &REBALANCE, &RECONCILE, &IMPORT, &SCRUB, &SNAPSHOT];
+const KINDS: &[&Kind] = &[&DRAIN, &REBALANCE, &RECONCILE, &IMPORT, &SCRUB, &SNAPSHOT, &LOST];
 
 /// Orders a job: it is noted durably and begins at once. `None`: one of its name has not ended yet.
 pub async fn begin(
