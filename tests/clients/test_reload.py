@@ -223,6 +223,7 @@ def proxies_are_believed(world):
 def another_certificate_is_shown(world):
     serial = lambda: int(connect(world).getpeercert()["serialNumber"], 16)  # noqa: E731
     assert serial() == 5001
+    assert world.node.ask("status")["endpoint"] == world.node.endpoint
     world.change("s3.tls.certificate", "s3.tls.key", s3__tls={"certificate": "second.crt", "key": "second.key"})
     assert serial() == 5002
 

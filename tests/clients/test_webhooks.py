@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from guide import BUCKET
+from guide import ACCESS_KEY, BUCKET
 from node import Node
 from raw import Raw
 from receiver import until
 from s3client import client
+from world import Configured, bucket
 
 SECRET = "whsec-for-tests-only"
 
@@ -158,3 +159,47 @@ def test_what_waits_for_a_receiver_that_was_removed_is_forgotten(told_node, rece
     Raw(node).send("PUT", "c", body=b"x")
     assert until(lambda: receiver.told)
     assert receiver.told == ["ObjectCreated:Put c"]
+
+
+def test_a_backend_that_goes_away_and_a_damaged_copy_are_told(tmp_path, receiver):
+    far = Configured(tmp_path / "far")
+    far.settings = {"data_dir": "data", "s3": {"listen": "127.0.0.1:0"}, "buckets": [bucket("far", "AKID_FAR", "secret-of-far")]}
+    far.start()
+    far.settings["s3"]["listen"] = far.host
+    (tmp_path / "near-1").mkdir()
+    node = Configured(tmp_path / "node")
+    node.settings = {
+        "data_dir": "data",
+        "s3": {"listen": "127.0.0.1:0"},
+        "buckets": [bucket(BUCKET, ACCESS_KEY, node.secret, copies=2)],
+        "backends": [
+            {"name": "near-1", "kind": "disk", "path": str(tmp_path / "near-1")},
+            {"name": "far-2", "kind": "s3", "endpoint": far.endpoint, "bucket": "far", "path_style": True,
+             "access_key_id": "AKID_FAR", "secret_access_key": "secret-of-far"},
+        ],
+        "webhooks": [{"url": receiver.url("/hook"), "secret": SECRET, "events": ["trouble"]}],
+    }
+    node.start()
+    told = lambda: [(r["eventName"], r["trouble"]["state"]) for r in receiver.received]  # noqa: E731
+    try:
+        put = lambda key: Raw(node).send("PUT", key, body=b"x" * 50_000)  # noqa: E731
+        assert put("a").status == 200
+        far.process.kill()
+        far.process.wait()
+        for n in range(5):
+            put(f"alone-{n}")
+        assert until(lambda: ("Trouble:BackendDown", "begun") in told(), 30), told()
+        assert "far-2" in receiver.received[-1]["trouble"]["message"]
+        down = node.ask("status", code=1)["findings"]
+        assert [finding["code"] for finding in down] == ["backend-down"] and "probe far-2" in down[0]["remedy"]
+        far.start()
+        assert until(lambda: ("Trouble:BackendDown", "over") in told(), 30), told()
+        blob = next(file for file in (tmp_path / "near-1" / "blobs").rglob("*") if file.is_file())
+        blob.write_bytes(b"y" + blob.read_bytes()[1:])
+        node.ask("scrub", "near-1", "--now", code=1)
+        assert until(lambda: ("Trouble:ScrubMismatch", "begun") in told(), 30), told()
+    finally:
+        node.process.kill()
+        node.process.wait()
+        far.process.kill()
+        far.process.wait()

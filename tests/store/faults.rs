@@ -122,7 +122,7 @@ impl World {
         let body = self.body(SMALL);
         let promised = Promised { size: Some(SMALL), ..Promised::default() };
         let part = self.store.put_part(&upload, 1, promised, Body::whole(body.clone())).await;
-        let etag = part.as_ref().ok().map(|part| part.etag.clone());
+        let etag = part.as_ref().ok().map(|part| part.etag);
         if !self.succeeded(part.map(drop)) || !complete {
             return self.store.abort_upload(&upload).await.unwrap();
         }

@@ -56,16 +56,8 @@ impl Ask {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// With --json, what went wrong is a document too, beside the words on standard error.
     pub fn ask<Q: Serialize, A: DeserializeOwned>(&self, name: &str, question: &Q) -> anyhow::Result<A> {
-        let asked = self.try_ask(name, question);
-        if self.json
-            && let Err(error) = &asked
-        {
-            let code = error.downcast_ref::<Trouble>().map_or("failed".into(), Trouble::code);
-            output::json(&json!({ "error": { "code": code, "message": format!("{error:#}") } }))?;
-        }
-        asked
+        output::told(self.json, self.try_ask(name, question))
     }
 
     fn try_ask<Q: Serialize, A: DeserializeOwned>(&self, name: &str, question: &Q) -> anyhow::Result<A> {
@@ -126,7 +118,7 @@ impl Trouble {
     }
 
     /// Stable, for scripts.
-    fn code(&self) -> serde_json::Value {
+    pub fn code(&self) -> serde_json::Value {
         match self {
             Self::NoNode(..) => "no-node".into(),
             Self::Unreachable(..) => "unreachable".into(),

@@ -37,6 +37,12 @@ struct Problem {
 
 impl Run for CheckArgs {
     fn run(&self, _: &Global) -> anyhow::Result<ExitCode> {
+        output::told(self.json, self.work())
+    }
+}
+
+impl CheckArgs {
+    fn work(&self) -> anyhow::Result<ExitCode> {
         let file = existing(self.config.as_deref())?;
         match self.json {
             true => in_json(&file),

@@ -1,6 +1,6 @@
 //! `s3-orchestrator fsck`: compares what a stopped node keeps, and prints every difference.
 
-use super::{Global, Run};
+use super::{Global, Run, output};
 use crate::{config_file, options, telemetry};
 use serde_json::json;
 use std::io::{self, Write};
@@ -34,7 +34,7 @@ pub struct FsckArgs {
 
 impl Run for FsckArgs {
     fn run(&self, global: &Global) -> anyhow::Result<ExitCode> {
-        fsck(self, global)
+        output::told(self.json, fsck(self, global))
     }
 }
 

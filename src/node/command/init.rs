@@ -51,6 +51,12 @@ struct Written<'a> {
 
 impl Run for InitArgs {
     fn run(&self, _: &Global) -> anyhow::Result<ExitCode> {
+        output::told(self.json, self.work())
+    }
+}
+
+impl InitArgs {
+    fn work(&self) -> anyhow::Result<ExitCode> {
         let file = &self.config;
         anyhow::ensure!(file.symlink_metadata().is_err(), "{} is there already", file.display());
         let ask = !self.yes && !self.json && std::io::stdin().is_terminal();

@@ -68,6 +68,12 @@ struct Finding {
 
 impl Run for ProbeArgs {
     fn run(&self, global: &Global) -> anyhow::Result<ExitCode> {
+        output::told(self.json, self.work(global))
+    }
+}
+
+impl ProbeArgs {
+    fn work(&self, global: &Global) -> anyhow::Result<ExitCode> {
         let config = config_file::load(&config_file::in_use(self.config.as_deref())?)?;
         telemetry::init(global.log, &config.log, None, None)?;
         let chosen = choose(&config, &self.backend)?;

@@ -40,6 +40,12 @@ pub struct RestoreArgs {
 
 impl Run for RestoreArgs {
     fn run(&self, global: &Global) -> anyhow::Result<ExitCode> {
+        output::told(self.json, self.work(global))
+    }
+}
+
+impl RestoreArgs {
+    fn work(&self, global: &Global) -> anyhow::Result<ExitCode> {
         let config = config_file::load(&config_file::existing(self.config.as_deref())?)?;
         telemetry::init(global.log, &config.log, None, None)?;
         let what = RestoreOptions {

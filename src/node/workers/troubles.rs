@@ -37,7 +37,8 @@ pub async fn run(node: Arc<Node>, mut stop: Stop) {
 /// The same trouble, whatever its numbers are by now.
 fn subject(finding: &Finding) -> String {
     let words = finding.message.split_whitespace();
-    let steady: Vec<_> = words.filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit())).collect();
+    // Names may have digits too: two of them are two troubles.
+    let steady: Vec<_> = words.filter(|word| !word.bytes().all(|byte| byte.is_ascii_digit())).collect();
     // What fails says why, and may say it in other words next time.
     let steady = steady.join(" ");
     let what = steady.split(':').next().unwrap_or_default();
@@ -110,6 +111,9 @@ mod tests {
         assert_eq!(codes(news(&none, &first)), both);
         assert!(news(&first, &map(&[near(95), failed("y")])).is_empty());
         assert_eq!(codes(news(&first, &map(&[near(95)]))), [("over", "job-failed".to_owned())]);
+        let down =
+            |name: &str| Finding::error("backend-down", format!("the backend {name} does not answer"), "");
+        assert_eq!(map(&[down("far-1"), down("far-2")]).len(), 2, "each has its own trouble");
     }
 
     #[test]
