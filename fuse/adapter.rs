@@ -15,7 +15,7 @@ use fuser::{
 };
 
 use crate::attr::{Attr, MODE_BITS, Wanted};
-use crate::backing::Backings;
+use crate::backing::{Backings, Seat};
 use crate::caller::Caller;
 use crate::dispatch::Dispatch;
 use crate::ended::Ended;
@@ -222,20 +222,22 @@ impl Filesystem for Adapter {
             return fenced(|| open_version(&self.backings, ino.0, handle, None, reply));
         }
         let (fs, undo, backings) = (Arc::clone(&self.fs), Arc::clone(&self.fs), Arc::clone(&self.backings));
-        let (wants_file, caller) = (self.backings.wants(ino.0), caller(request));
+        let (caller, entered) = (caller(request), Arc::clone(&backings));
         let work = move || {
             let opened = fs.open_file(ino.0, access, caller)?;
+            let (seat, wants_file) = entered.enter(ino.0);
             let file = match opened {
                 Opened::Version(handle) if wants_file => fs.plain_file(handle),
                 _ => None,
             };
-            Ok((opened, file))
+            Ok((opened, file, seat))
         };
-        let send = move |reply: ReplyOpen, (opened, file)| match opened {
-            Opened::Version(handle) => open_version(&backings, ino.0, handle, file, reply),
-            Opened::Staged(handle) => reply.opened(FileHandle(handle), reply::STAGED_FLAGS),
-        };
-        let late = move |(opened, _): (Opened, Option<OwnedFd>)| undo.abandon(opened.handle());
+        let send =
+            move |reply: ReplyOpen, (opened, file, _seat): (Opened, Option<OwnedFd>, Seat)| match opened {
+                Opened::Version(handle) => open_version(&backings, ino.0, handle, file, reply),
+                Opened::Staged(handle) => reply.opened(FileHandle(handle), reply::STAGED_FLAGS),
+            };
+        let late = move |(opened, ..): (Opened, Option<OwnedFd>, Seat)| undo.abandon(opened.handle());
         self.dispatch.read(Operation::Open, reply, work, send, late);
     }
 

@@ -23,9 +23,39 @@ struct Handles {
     backing: Option<Arc<BackingId>>,
     passed: HashSet<u64>,
     plain: usize,
+    /// Opens under way.
+    seats: usize,
+}
+
+impl Handles {
+    fn is_undecided(&self) -> bool {
+        self.backing.is_none() && self.plain == 0
+    }
+}
+
+/// An open under way. While there is one, the last handle that goes does not take the backing along: a release comes
+/// some time after its close, and may fall into the next open.
+pub struct Seat {
+    backings: Arc<Backings>,
+    ino: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.backings.leave(self.ino, |handles| handles.seats = handles.seats.saturating_sub(1));
+    }
 }
 
 impl Backings {
+    /// Before an open looks for a file that the kernel could read, and whether it need look at all.
+    pub fn enter(self: &Arc<Self>, ino: u64) -> (Seat, bool) {
+        let mut inodes = self.inodes.lock();
+        let handles = inodes.entry(ino).or_default();
+        handles.seats += 1;
+        let wanted = handles.is_undecided() && !self.refused.load(Ordering::Relaxed);
+        (Seat { backings: Arc::clone(self), ino }, wanted)
+    }
+
     /// How a handle is opened: with the backing that it shares, or without. `make` makes one for the first.
     pub fn open(
         &self,
@@ -35,7 +65,7 @@ impl Backings {
     ) -> Option<Arc<BackingId>> {
         let mut inodes = self.inodes.lock();
         let handles = inodes.entry(ino).or_default();
-        if handles.backing.is_none() && handles.plain == 0 {
+        if handles.is_undecided() {
             handles.backing = self.make(make);
         }
         match &handles.backing {
@@ -45,11 +75,6 @@ impl Backings {
             None => handles.plain += 1,
         }
         handles.backing.clone()
-    }
-
-    /// Whether the next handle of an inode may need a backing of its own.
-    pub fn wants(&self, ino: u64) -> bool {
-        !self.refused.load(Ordering::Relaxed) && !self.inodes.lock().contains_key(&ino)
     }
 
     fn make(&self, make: impl FnOnce() -> Option<std::io::Result<BackingId>>) -> Option<Arc<BackingId>> {
@@ -69,12 +94,18 @@ impl Backings {
     }
 
     pub fn release(&self, ino: u64, handle: u64) {
+        self.leave(ino, |handles| {
+            if !handles.passed.remove(&handle) {
+                handles.plain = handles.plain.saturating_sub(1);
+            }
+        });
+    }
+
+    fn leave(&self, ino: u64, leave: impl FnOnce(&mut Handles)) {
         let mut inodes = self.inodes.lock();
         let Some(handles) = inodes.get_mut(&ino) else { return };
-        if !handles.passed.remove(&handle) {
-            handles.plain = handles.plain.saturating_sub(1);
-        }
-        if handles.passed.is_empty() && handles.plain == 0 {
+        leave(handles);
+        if handles.passed.is_empty() && handles.plain == 0 && handles.seats == 0 {
             inodes.remove(&ino);
         }
     }

@@ -12,8 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const UNIT_BYTES: u64 = 64 << 10;
 /// Longer, and the client would rather hear that it should come back.
 const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
-/// One window fills while another is hashed and written, beside what the socket has read.
-const UPLOAD_BYTES: u64 = 5 << 18;
+/// Windows that are hashed and written while one fills, beside what the socket has read.
+const UPLOAD_BYTES: u64 = 6 << 18;
 /// Pieces that wait for the client, and those that are being read ahead.
 const DOWNLOAD_BYTES: u64 = 1 << 20;
 /// A document as text and as a tree of elements.

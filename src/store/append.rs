@@ -31,7 +31,7 @@ pub enum Appended {
 
 impl Store {
     pub async fn append(&self, append: Append, more: Arrived) -> Result<Appended, StoreError> {
-        let Ingested { blob, md5, checksum, room, landed } = more.0;
+        let Ingested { blob, etag: of_more, checksum, room, landed } = more.0;
         let blob_id = blob.id;
         let (modified, waits, inner) = (self.now(), append.asker.waits, Arc::clone(&self.0));
         let work = move |txn: &mut Txn<'_>| {
@@ -48,7 +48,7 @@ impl Store {
             let number = parts.last().map_or(1, |part| part.number.saturating_add(1));
             let size = before.size + blob.size;
             let whole = whole_checksum(before, &checksum, blob.size);
-            let etag = etag(before, md5, parts.len() + 1);
+            let etag = etag(before, of_more.md5, parts.len() + 1);
             parts.push(BlobPart { number, blob: blob.id, size: blob.size, checksum: Some(checksum) });
             txn.add_blob(blob);
             let id = BlobId(txn.next_id()?);

@@ -1,7 +1,6 @@
 //! A body on its way in: once through the hashes and to its place, with a bounded window.
 //!
-//! Hashing and writing run beside the socket's thread and beside each other; while they work on
-//! one window, the next is filled.
+//! Hashing and writing run beside the socket's thread and beside each other (`pipeline.rs`).
 
 use bytes::{Bytes, BytesMut};
 use meta::{
@@ -10,13 +9,13 @@ use meta::{
 };
 use sha2::Digest as _;
 use std::sync::Arc;
-use tokio::task::JoinHandle;
 use types::checksum::{Hasher, chunk_sum};
-use types::{Algorithm, BlobId, BucketId, Checksum};
+use types::{Algorithm, BlobId, BucketId, Checksum, ETag};
 
 use crate::claim::claimed;
 use crate::lanes::{Chosen, Landed, Lanes};
 use crate::md5::Md5;
+use crate::pipeline::Pipeline;
 use crate::placement::Policy;
 use crate::purpose::{Purpose, identity_of};
 use crate::{DigestMismatch, Promised, Source, Store, StoreError};
@@ -24,14 +23,14 @@ use crate::{DigestMismatch, Promised, Source, Store, StoreError};
 /// Values up to this size lie in RocksDB: a file each costs more there (measured up to 16 KiB).
 pub const INLINE_MAX_BYTES: usize = 16 << 10;
 /// What is hashed and written at a time; a whole number of chunks.
-const WINDOW_BYTES: usize = 4 * CHUNK_BYTES as usize;
+const WINDOW_BYTES: usize = 2 * CHUNK_BYTES as usize;
 /// Where the size is not known beforehand, room is taken in steps of this, while there is that much.
 const RESERVE_STEP_BYTES: u64 = 8 << 20;
 
 /// A body that has come in, verified and durable (or small and in memory), not yet recorded.
 pub struct Ingested {
     pub blob: NewBlob,
-    pub md5: [u8; 16],
+    pub etag: ETag,
     pub checksum: Checksum,
     /// Give it to the commit; dropped without one, it sends the bytes to cleanup.
     pub landed: Landed,
@@ -208,7 +207,7 @@ impl Store {
             return Err(StoreError::Unavailable(format!("fewer than {need} backends took the bytes")));
         }
         complete(&mut blob, &landed, purpose, copies);
-        Ok(Ingested { blob, md5, checksum, room: body.room, landed })
+        Ok(Ingested { blob, etag: ETag::single(md5), checksum, room: body.room, landed })
     }
 
     async fn ingest_large<S: Source>(
@@ -232,7 +231,7 @@ impl Store {
             file = Some(Arc::new(self.blocking(move |inner| Ok(inner.local.create(id)?)).await?));
         }
         let mut lanes = Lanes::begin(self, purpose, id, body.promised.size, chosen);
-        let mut pipeline = Pipeline::new(file, body.promised);
+        let mut pipeline = Pipeline::new(Arc::clone(&self.0.local), file, body.promised);
         loop {
             if window.len() >= WINDOW_BYTES {
                 let rest = window.split_off(WINDOW_BYTES);
@@ -269,7 +268,7 @@ impl Store {
         };
         self.top_up(&blob, &mut landed, purpose, need, &mut body.room).await?;
         complete(&mut blob, &landed, purpose, copies);
-        Ok(Ingested { blob, md5, checksum, room: body.room, landed })
+        Ok(Ingested { blob, etag: ETag::single(md5), checksum, room: body.room, landed })
     }
 
     /// Lanes failed when there was no more to replay: what is durable is copied until the
@@ -422,57 +421,5 @@ impl Incoming<'_> {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// At most one window is being hashed and written while the next one fills.
-struct Pipeline {
-    /// The data directory's file, if the body goes there.
-    file: Option<Arc<backend::NewFile>>,
-    /// At rest between two windows.
-    digests: Option<(Md5, Sums)>,
-    offset: u64,
-    running: Option<(JoinHandle<Md5>, JoinHandle<std::io::Result<Sums>>)>,
-}
-
-impl Pipeline {
-    fn new(file: Option<Arc<backend::NewFile>>, promised: &Promised) -> Self {
-        Self { file, digests: Some((Md5::new(), Sums::new(promised))), offset: 0, running: None }
-    }
-
-    async fn feed(&mut self, window: Bytes) -> Result<(), StoreError> {
-        let (mut md5, mut sums) = self.settle().await?;
-        let (offset, file, to_hash) = (self.offset, self.file.clone(), window.clone());
-        self.offset += window.len() as u64;
-        let hashing = tokio::task::spawn_blocking(move || {
-            md5.update(&to_hash);
-            md5
-        });
-        let writing = tokio::task::spawn_blocking(move || {
-            if let Some(file) = file {
-                file.write_at(&window, offset)?;
-            }
-            sums.update(&window);
-            Ok(sums)
-        });
-        self.running = Some((hashing, writing));
-        Ok(())
-    }
-
-    async fn settle(&mut self) -> Result<(Md5, Sums), StoreError> {
-        if let Some((hashing, writing)) = self.running.take() {
-            let lost = |error: tokio::task::JoinError| StoreError::Storage(error.to_string());
-            let (md5, sums) = (hashing.await.map_err(lost)?, writing.await.map_err(lost)?);
-            self.digests = Some((md5, sums?));
-        }
-        self.digests.take().ok_or_else(|| StoreError::Storage("a body goes on after it failed".to_owned()))
-    }
-
-    async fn finish(mut self, last: Bytes) -> Result<(Md5, Sums, Option<Arc<backend::NewFile>>), StoreError> {
-        if !last.is_empty() {
-            self.feed(last).await?;
-        }
-        let (md5, sums) = self.settle().await?;
-        Ok((md5, sums, self.file))
     }
 }

@@ -1,7 +1,7 @@
 //! PutObject.
 
 use meta::{Account, Draft, Order};
-use types::{BlobId, BucketId, ETag, Key, ObjectHeaders, Version, WriteConditions};
+use types::{BlobId, BucketId, Key, ObjectHeaders, Version, WriteConditions};
 
 use crate::ingest::Ingested;
 use crate::lanes::Landed;
@@ -51,13 +51,13 @@ impl Store {
         version: Option<Version>,
     ) -> Result<Object, StoreError> {
         let Asker { bucket, origin, waits } = asker;
-        let Ingested { blob, md5, checksum, room, landed } = body;
+        let Ingested { blob, etag, checksum, room, landed } = body;
         let (id, targets) = (blob.id, blob.targets.clone());
         let draft = Draft {
             blob: id,
             inline: blob.is_inline(),
             size: blob.size,
-            etag: ETag::single(md5),
+            etag,
             modified: self.now(),
             checksum: Some(checksum),
             headers,

@@ -24,6 +24,7 @@ pub struct Staging {
     /// What it is called if it becomes a blob.
     blob: BlobId,
     file: Arc<NewFile>,
+    local: Arc<backend::Local>,
     room: Mutex<Room>,
     summing: Arc<Summing>,
     /// Hashes what is written meanwhile; none where the bytes will go elsewhere.
@@ -48,7 +49,8 @@ impl Store {
         let file = Arc::new(self.0.local.stage(blob)?);
         let runtime = self.0.runtime.clone().filter(|_| self.keeps(bucket));
         let room = Mutex::new(Room { held, bytes: 0 });
-        Ok(Staging { blob, file, room, summing: Arc::new(Summing::new()), runtime })
+        let local = Arc::clone(&self.0.local);
+        Ok(Staging { blob, file, local, room, summing: Arc::new(Summing::new()), runtime })
     }
 
     /// Whether the data directory would be the one place of a new blob now.
@@ -125,14 +127,16 @@ impl Store {
             self.blocking(move |inner| publish(inner, id, &file).map(|()| claim)).await
         };
         let (digests, claim) = futures_util::future::join(hashing, naming).await;
-        let (claim, Digests { md5, sums, .. }) = (claim?, digests?);
+        let (claim, mut digests) = (claim?, digests?);
+        let etag = digests.etag();
+        let sums = digests.sums;
         let mut blob = self.new_blob(id, bucket, size, sums.chunks);
         let landed = Landed { claims: vec![claim], spare: chosen.spare, ..Landed::default() };
         let headers = ObjectHeaders::default();
         let purpose = Purpose { bucket, key: None, headers: &headers, part: None };
         complete(&mut blob, &landed, purpose, chosen.copies);
         let checksum = sums.checksum.finish();
-        Ok(Some(Arrived(Ingested { blob, md5: md5.finish(), checksum, landed, room })))
+        Ok(Some(Arrived(Ingested { blob, etag, checksum, landed, room })))
     }
 
     async fn hash(&self, staging: &Staging, size: u64) -> Result<Digests, StoreError> {
@@ -160,12 +164,12 @@ impl Staging {
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
         self.summing.changes(offset);
         self.file.write_at(bytes, offset)?;
-        if let Some(runtime) = &self.runtime
-            && self.summing.wrote(offset, offset + bytes.len() as u64)
-        {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        if self.summing.wrote(offset, offset + bytes.len() as u64) {
             let (file, summing) = (Arc::clone(&self.file), Arc::clone(&self.summing));
             runtime.spawn_blocking(move || summing.follow(&file));
         }
+        self.local.sync_beside(&self.file, runtime);
         Ok(())
     }
 

@@ -4,19 +4,27 @@ use backend::NewFile;
 use meta::CHUNK_BYTES;
 use parking_lot::{Condvar, Mutex};
 use std::io;
+use types::ETag;
 
 use crate::Promised;
 use crate::ingest::Sums;
 use crate::md5::Md5;
+use crate::parts::{GROUP_BYTES, Parts};
 
 /// What is read and hashed at a time: a whole number of chunks, and still in a core's cache.
 const STEP_BYTES: u64 = 4 * CHUNK_BYTES;
 
 /// Of a file's bytes up to `until`.
 pub struct Digests {
-    pub md5: Md5,
+    etag: Etag,
     pub sums: Sums,
     until: u64,
+}
+
+/// A file up to `GROUP_BYTES` has the MD5 of its bytes, a larger one that of its parts.
+enum Etag {
+    Whole(Md5),
+    Parts(Parts),
 }
 
 /// What was written before is hashed while more is written. The file is read for it, out of the page cache: so
@@ -38,22 +46,56 @@ struct State {
 
 impl Digests {
     fn new() -> Self {
-        Self { md5: Md5::new(), sums: Sums::new(&Promised::default()), until: 0 }
+        Self { etag: Etag::Whole(Md5::new()), sums: Sums::new(&Promised::default()), until: 0 }
     }
 
-    /// Every call but the last ends at a chunk's end.
+    /// How far it can go in one step, of a file that is written up to `written` and may grow.
+    fn next(&self, written: u64) -> Option<u64> {
+        let step = match &self.etag {
+            Etag::Whole(_) if self.until < GROUP_BYTES => STEP_BYTES,
+            _ => GROUP_BYTES,
+        };
+        Some(self.until + step).filter(|until| *until <= written)
+    }
+
+    /// Every call but the last ends where `next` says.
     fn hash(&mut self, file: &NewFile, until: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
         while self.until < until {
-            let step = (until - self.until).min(STEP_BYTES);
-            buffer.resize(usize::try_from(step).unwrap_or_default(), 0);
-            if file.read_at(buffer, self.until)? != buffer.len() {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            if self.until == GROUP_BYTES
+                && let Etag::Whole(_) = self.etag
+            {
+                let mut parts = Parts::default();
+                parts.hash(file, GROUP_BYTES, buffer)?;
+                self.etag = Etag::Parts(parts);
             }
-            self.md5.update(buffer);
+            let end = until.min(self.until - self.until % GROUP_BYTES + GROUP_BYTES);
+            if let Etag::Parts(parts) = &mut self.etag {
+                parts.hash(file, end, buffer)?;
+            }
+            self.sum(file, end, buffer)?;
+        }
+        Ok(())
+    }
+
+    fn sum(&mut self, file: &NewFile, end: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
+        while self.until < end {
+            let step = (end - self.until).min(STEP_BYTES);
+            buffer.resize(usize::try_from(step).unwrap_or_default(), 0);
+            file.read_all_at(buffer, self.until)?;
+            if let Etag::Whole(md5) = &mut self.etag {
+                md5.update(buffer);
+            }
             self.sums.update(buffer);
             self.until += step;
         }
         Ok(())
+    }
+
+    pub fn etag(&mut self) -> ETag {
+        match std::mem::replace(&mut self.etag, Etag::Whole(Md5::new())) {
+            Etag::Whole(md5) => ETag::single(md5.finish()),
+            Etag::Parts(parts) => parts.etag(),
+        }
     }
 }
 
@@ -76,7 +118,7 @@ impl Summing {
         if offset <= state.written {
             state.written = state.written.max(end);
         }
-        let follow = !state.followed && state.pending() >= STEP_BYTES;
+        let follow = !state.followed && state.next().is_some();
         state.followed |= follow;
         follow
     }
@@ -96,14 +138,11 @@ impl Summing {
 
     fn begin_step(&self) -> Option<(Digests, u64)> {
         let mut state = self.0.lock();
-        let step = state.pending().min(STEP_BYTES);
-        if step == 0 {
+        let Some(until) = state.next() else {
             state.followed = false;
             return None;
-        }
-        let digests = state.digests.take()?;
-        let until = digests.until + step;
-        Some((digests, until))
+        };
+        Some((state.digests.take()?, until))
     }
 
     /// Of all `size` bytes of a file that nobody writes to any more. Blocks.
@@ -125,14 +164,10 @@ impl Summing {
 }
 
 impl State {
-    /// Whole chunks that can be hashed now, in bytes.
-    fn pending(&self) -> u64 {
-        match &self.digests {
-            Some(digests) if !self.spoiled && !self.wanted => {
-                (self.written / CHUNK_BYTES * CHUNK_BYTES).saturating_sub(digests.until)
-            }
-            _ => 0,
-        }
+    /// How far can be hashed now.
+    fn next(&self) -> Option<u64> {
+        let digests = self.digests.as_ref().filter(|_| !self.spoiled && !self.wanted)?;
+        digests.next(self.written)
     }
 }
 
@@ -171,12 +206,11 @@ mod tests {
         }
 
         fn check(self, wanted: &[u8]) {
-            let found = self.summing.finish(&self.file, wanted.len() as u64).unwrap();
+            let mut found = self.summing.finish(&self.file, wanted.len() as u64).unwrap();
+            assert_eq!(found.etag(), etag(wanted), "{} bytes", wanted.len());
             let mut sums = Sums::new(&Promised::default());
             sums.update(wanted);
-            let mut md5 = Md5::new();
-            md5.update(wanted);
-            assert!(found.md5.finish() == md5.finish() && found.sums.chunks == sums.chunks);
+            assert_eq!(found.sums.chunks, sums.chunks);
             assert_eq!(found.sums.checksum.finish(), sums.checksum.finish());
         }
     }
@@ -196,6 +230,40 @@ mod tests {
         assert!(!state.spoiled && state.digests.as_ref().unwrap().until >= 2 * STEP_BYTES);
         drop(state);
         file.check(&wanted);
+    }
+
+    fn md5(bytes: &[u8]) -> [u8; 16] {
+        let mut md5 = Md5::new();
+        md5.update(bytes);
+        md5.finish()
+    }
+
+    /// Of a large file as `aws s3 cp` makes it.
+    fn etag(bytes: &[u8]) -> ETag {
+        if bytes.len() as u64 <= GROUP_BYTES {
+            return ETag::single(md5(bytes));
+        }
+        let parts: Vec<_> = bytes.chunks(8 << 20).map(md5).collect();
+        ETag { md5: md5(&parts.concat()), parts: Some(u16::try_from(parts.len()).unwrap()) }
+    }
+
+    #[test]
+    fn a_large_file_has_the_etag_of_its_parts() {
+        let group = usize::try_from(GROUP_BYTES).unwrap();
+        for len in [group, group + 1, 2 * group + (21 << 20) + 5] {
+            let wanted: Vec<_> = (0..len).map(|at| (at % 251) as u8).collect();
+            let (first, second) = wanted.split_at(len / 2);
+            let halves = [(0, first), (len / 2, second)];
+            for order in [[0, 1], [1, 0]] {
+                let mut file = File::new();
+                for (from, half) in order.map(|which| halves[which]) {
+                    half.chunks(1 << 20)
+                        .enumerate()
+                        .for_each(|(at, piece)| file.write(piece, from + (at << 20)));
+                }
+                file.check(&wanted);
+            }
+        }
     }
 
     #[test]

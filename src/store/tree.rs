@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use meta::{Account, Draft, MetaError, NotMoved, Order, Origin, Start, Txn};
-use types::{BucketId, ETag, Key, ObjectHeaders, Timestamp, WriteConditions};
+use types::{BucketId, Key, ObjectHeaders, Timestamp, WriteConditions};
 
 use crate::ingest::Ingested;
 use crate::purpose::Purpose;
@@ -87,12 +87,12 @@ struct Mark {
 
 impl Mark {
     fn put(self, txn: &mut Txn<'_>, bucket: BucketId, key: &Key) -> Result<Object, StoreError> {
-        let Ingested { blob, md5, checksum, room, .. } = self.body;
+        let Ingested { blob, etag, checksum, room, .. } = self.body;
         let draft = Draft {
             blob: blob.id,
             inline: blob.is_inline(),
             size: blob.size,
-            etag: ETag::single(md5),
+            etag,
             modified: self.now,
             checksum: Some(checksum),
             headers: self.headers,

@@ -71,13 +71,13 @@ impl Store {
             headers: &begun.headers,
             part: Some(number),
         };
-        let Ingested { blob, md5, checksum, room, landed } =
+        let Ingested { blob, etag, checksum, room, landed } =
             self.ingest(purpose, &promised, 0, source).await?;
         let blob_id = blob.id;
         let part = PartRecord {
             blob: blob.id,
             size: blob.size,
-            etag: ETag::single(md5),
+            etag,
             modified: self.now(),
             checksum: Some(checksum),
         };

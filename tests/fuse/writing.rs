@@ -320,6 +320,35 @@ fn a_large_file_is_written_once() {
     rig.finish();
 }
 
+/// As `aws s3 cp` uploads it.
+fn put_in_parts(rig: &Rig, key: &str, body: &[u8]) -> String {
+    let client = rig.client();
+    rig.runtime.block_on(async {
+        let begun = client.create_upload(key).await.unwrap();
+        let id = begun.xml().unwrap().text_of("UploadId").to_owned();
+        let mut named = Vec::new();
+        for (number, part) in (1..).zip(body.chunks(8 << 20)) {
+            let sent = client.put_part(key, &id, number, part.to_vec()).await.unwrap();
+            named.push((number, sent.etag()));
+        }
+        assert!(client.complete(key, &id, &named, &[]).await.unwrap().is_success());
+    });
+    rig.head(key).etag()
+}
+
+#[test]
+fn a_file_beyond_64_mib_has_the_etag_of_its_parts() {
+    let rig = Rig::writable();
+    let body: Vec<u8> =
+        (0..(73 << 20) + 5).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let etag = put_in_parts(&rig, "by-s3", &body);
+    assert!(etag.ends_with("-10\""), "{etag}");
+    fs::write(rig.path("by-mount"), &body).unwrap();
+    assert_eq!(rig.head("by-mount").etag(), etag);
+    assert!(rig.get("by-mount").unwrap() == body);
+    rig.finish();
+}
+
 #[test]
 fn a_file_that_was_committed_by_fsync_is_written_on_and_anew() {
     let rig = Rig::writable();

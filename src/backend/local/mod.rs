@@ -24,6 +24,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tree::Tree;
 use types::BlobId;
 
@@ -70,6 +71,11 @@ impl Local {
     /// Makes the file's bytes and its name durable. Before this returns, an intent must be too.
     pub fn publish(&self, id: BlobId, new: &NewFile) -> io::Result<()> {
         self.tree.publish(&self.tree.location(id), new)
+    }
+
+    /// To be called behind writes: begins a sync, if one is due, while more is written.
+    pub fn sync_beside(&self, new: &Arc<NewFile>, runtime: &Handle) {
+        Tree::sync_beside(&self.tree, new, runtime);
     }
 
     pub fn get(&self, id: BlobId) -> io::Result<StoredFile> {

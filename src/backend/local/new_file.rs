@@ -2,6 +2,7 @@
 
 use super::identity;
 use crate::NewReplica;
+use parking_lot::Mutex;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -10,6 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes after which the kernel is asked to begin writing, so that the final sync is short.
 const WRITE_BEHIND_BYTES: u64 = 8 << 20;
+/// Bytes after which a sync is due while more is written: what the kernel has written still lies in the device's own
+/// cache, often that of a host, and only a sync makes it flow from there.
+const SYNC_BESIDE_BYTES: u64 = 64 << 20;
 
 #[derive(Debug)]
 pub struct NewFile {
@@ -19,11 +23,22 @@ pub struct NewFile {
     /// It had a name and lost it: it cannot get one again.
     pub(super) nameless: bool,
     begun: AtomicU64,
+    /// How far a sync was asked for.
+    asked: AtomicU64,
+    /// Held while it is synced. A sync that failed is in here: the kernel tells of it only once.
+    pub(super) failed: Mutex<Option<io::ErrorKind>>,
 }
 
 impl NewFile {
     pub(super) fn new(file: File, temporary: Option<String>) -> Self {
-        Self { file, temporary, nameless: false, begun: AtomicU64::new(0) }
+        Self {
+            file,
+            temporary,
+            nameless: false,
+            begun: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            failed: Mutex::new(None),
+        }
     }
 
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -38,6 +53,14 @@ impl NewFile {
         Ok(())
     }
 
+    /// Whether a sync is due, said once: whoever hears it sees to it.
+    pub(super) fn is_sync_due(&self) -> bool {
+        let (begun, asked) = (self.begun.load(Ordering::Relaxed), self.asked.load(Ordering::Relaxed));
+        begun.saturating_sub(asked) >= SYNC_BESIDE_BYTES
+            && !self.failed.is_locked()
+            && self.asked.compare_exchange(asked, begun, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     /// Fewer only at the end of the file.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
@@ -48,6 +71,10 @@ impl NewFile {
             }
         }
         Ok(done)
+    }
+
+    pub fn read_all_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
     }
 
     pub fn may_be_published(&self) -> bool {

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::runtime::Handle;
 use types::BlobId;
 
 const NEW_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -127,9 +128,7 @@ impl Tree {
     /// Makes the file's bytes and its name durable. Before this is called, an intent must be too.
     pub fn publish(&self, location: &Location, new: &NewFile) -> io::Result<()> {
         self.check_fence()?;
-        if self.sync.file {
-            self.synced(new.file.sync_data())?;
-        }
+        self.sync_file(new)?;
         match &new.temporary {
             // linkat(2): an unnamed file is linked in through its entry in /proc.
             None => {
@@ -139,6 +138,27 @@ impl Tree {
             Some(temporary) => self.rename(temporary, location.as_str())?,
         }
         self.sync_dir(folder(location.as_str()))
+    }
+
+    /// If the rule says so. Of two at a time the second waits, and fails if the first did.
+    fn sync_file(&self, new: &NewFile) -> io::Result<()> {
+        let mut failed = new.failed.lock();
+        match *failed {
+            Some(kind) => Err(kind.into()),
+            None if self.sync.file => {
+                self.synced(new.file.sync_data()).inspect_err(|e| *failed = Some(e.kind()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a sync of a large file in the making, if one is due, while more is written.
+    pub fn sync_beside(tree: &Arc<Self>, new: &Arc<NewFile>, runtime: &Handle) {
+        if tree.sync.file && new.is_sync_due() {
+            let (tree, new) = (Arc::clone(tree), Arc::clone(new));
+            // `publish` hears how it ended.
+            drop(runtime.spawn_blocking(move || drop(tree.sync_file(&new))));
+        }
     }
 
     /// Makes the folders on the way to a location durably.

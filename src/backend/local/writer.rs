@@ -6,6 +6,7 @@ use crate::{Answer, BackendError, Fault, Location, NewReplica, Pairs, Result, St
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 pub struct FileWriter {
@@ -39,7 +40,9 @@ impl FileWriter {
         let (tree, file) = (Arc::clone(&self.tree), Arc::clone(&self.file));
         self.running = Some(tokio::task::spawn_blocking(move || {
             tree.meter.sent(bytes.len());
-            file.write_at(&bytes, offset)
+            file.write_at(&bytes, offset)?;
+            Tree::sync_beside(&tree, &file, &Handle::current());
+            Ok(())
         }));
         Ok(())
     }
