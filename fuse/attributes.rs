@@ -112,7 +112,7 @@ impl FileSystem {
             self.restate_under(staged, wanted).await?;
         }
         if !open {
-            self.commit(staged, false).await?;
+            self.commit(staged, self.asker(false)).await?;
         }
         self.restated(staged.number);
         Ok(self.change_times.shown(staged.attr(&self.options)))

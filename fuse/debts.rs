@@ -42,7 +42,7 @@ impl FileSystem {
                 state.closed && !state.written && !state.committed
             };
             // An error is heard by whoever closes it last.
-            if is_owed && let Err(error) = self.commit(&staged, true).await {
+            if is_owed && let Err(error) = self.commit(&staged, self.asker(true)).await {
                 tracing::warn!(%error, "an empty file was not committed");
             }
         }

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 use store::{Asker, Origin, Refusal, Rename, TreeError, directory_headers};
+use tokio::sync::MutexGuard;
 use types::Key;
 
 use crate::attr::{Attr, Kind};
@@ -12,6 +13,7 @@ use crate::directory::{self, Found};
 use crate::errno::{self, Answer, Errno};
 use crate::filesystem::FileSystem;
 use crate::names;
+use crate::staged::Staged;
 
 /// renameat2(2)'s flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +50,11 @@ impl FileSystem {
         // Whoever waits holds no lock of this mount's either, and has it told as well.
         let origin = if waits { Origin::default() } else { self.origin };
         Asker { bucket: self.source.bucket, origin, waits }
+    }
+
+    /// For what nobody waits for: this mount is told as well, in its own time.
+    pub(crate) fn asker_beside(&self) -> Asker {
+        Asker { bucket: self.source.bucket, origin: Origin::default(), waits: false }
     }
 
     /// The mark of a directory; the root of a mount needs none.
@@ -110,6 +117,9 @@ impl FileSystem {
         let name = names::sought(&name)?;
         let prefix = self.prefix_of(parent)?;
         let file = key(format!("{prefix}{name}"))?;
+        // What is being committed under this name comes before.
+        let making = self.inodes.lock().staged_at(parent, name).to_vec();
+        let _settled = settled(&making).await;
         let removed = self.store().remove_file(self.asker(false), file, self.mark_of(&prefix)).await;
         let removed = removed.map_err(tree_errno);
         let mut table = self.inodes.lock();
@@ -138,6 +148,9 @@ impl FileSystem {
         }
         let (old, new) = (names::sought(&from.1)?, names::made(&to.1)?);
         let (above, below) = (self.prefix_of(from.0)?, self.prefix_of(to.0)?);
+        // What is being committed under the old name comes before, and what comes after has the new one.
+        let making = self.inodes.lock().staged_at(from.0, old).to_vec();
+        let _settled = settled(&making).await;
         let found = directory::find(&self.source, &above, old)?;
         let slash = match &found {
             Some(Found::Directory(_)) => "/",
@@ -203,6 +216,15 @@ impl FileSystem {
         table.touch(to.0, (self.options.clock)());
         Ok(())
     }
+}
+
+/// Waits for commits that are under way, and holds up others.
+async fn settled(making: &[Arc<Staged>]) -> Vec<MutexGuard<'_, ()>> {
+    let mut held = Vec::with_capacity(making.len());
+    for staged in making {
+        held.push(staged.committing.lock().await);
+    }
+    held
 }
 
 /// Two files or two directories; only files change places.

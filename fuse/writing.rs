@@ -247,7 +247,7 @@ impl FileSystem {
                 return Ok(());
             }
         }
-        self.commit(&file.staged, true).await
+        self.commit(&file.staged, self.asker(true)).await
     }
 
     fn is_owner(&self, file: &StagedHandle, caller: Caller) -> bool {
@@ -258,7 +258,7 @@ impl FileSystem {
     pub async fn fsync(self: Arc<Self>, handle: u64) -> Answer<()> {
         let handle = self.handles.get(handle)?;
         match &*handle {
-            Handle::Staged(file) if file.writes => self.commit(&file.staged, true).await,
+            Handle::Staged(file) if file.writes => self.commit(&file.staged, self.asker(true)).await,
             _ => Ok(()),
         }
     }
@@ -273,7 +273,8 @@ impl FileSystem {
         if !file.staged.state().one_writer_less() {
             return Ok(());
         }
-        let committed = self.commit(&file.staged, true).await;
+        // Its close has returned. Whoever waited for the kernel to be told would hold up an unlink, and that the kernel.
+        let committed = self.commit(&file.staged, self.asker_beside()).await;
         self.inodes.lock().end_staged(&file.staged);
         if std::mem::take(&mut file.staged.state().closed) {
             self.store().paid();
@@ -281,9 +282,9 @@ impl FileSystem {
         committed
     }
 
-    /// Gives what was written its name. With `wait`, every mount shows it when this returns; without, only for
-    /// callers for whom the kernel holds a lock.
-    pub(crate) async fn commit(&self, staged: &Arc<Staged>, wait: bool) -> Answer<()> {
+    /// Gives what was written its name. The asker may wait, so that every mount shows it when this returns, unless the
+    /// kernel holds a lock for the caller.
+    pub(crate) async fn commit(&self, staged: &Arc<Staged>, asker: Asker) -> Answer<()> {
         let _one = staged.committing.lock().await;
         let (job, first, headers, appends) = {
             let state = staged.state();
@@ -301,7 +302,7 @@ impl FileSystem {
         let key = Key::new(key).map_err(|_| Errno::NAMETOOLONG)?;
         let version =
             if first { Version(staged.number) } else { self.store().next_version().map_err(errno::of)? };
-        let stored = self.put(job, key.clone(), headers, version, appends, wait).await;
+        let stored = self.put(job, key.clone(), headers, version, appends, asker).await;
         match stored {
             Ok(held) => {
                 staged.state().committed(changes, &held);
@@ -323,7 +324,7 @@ impl FileSystem {
     pub async fn commit_all(&self) {
         let all = self.inodes.lock().all_staged();
         for staged in all {
-            if let Err(error) = self.commit(&staged, false).await {
+            if let Err(error) = self.commit(&staged, self.asker(false)).await {
                 tracing::error!(file = staged.number, %error, "a file that was being written is lost");
             }
         }
@@ -344,10 +345,9 @@ impl FileSystem {
         headers: ObjectHeaders,
         version: Version,
         appends: bool,
-        wait: bool,
+        asker: Asker,
     ) -> Answer<Held> {
         let (store, bucket) = (self.store(), self.source.bucket);
-        let asker = self.asker(wait);
         let stored = match job {
             Job::Whole(source) => {
                 let there = store.hold(bucket, &key).map_err(errno::of)?.map_or(0, |(object, _)| object.size);

@@ -320,6 +320,32 @@ fn a_large_file_is_written_once() {
     rig.finish();
 }
 
+/// As git does with its locks. Nothing waits for the end of a file that was closed empty, and so its commit meets what
+/// comes next.
+#[test]
+fn a_file_closed_empty_is_gone_when_unlinked_and_goes_along_when_renamed() {
+    const ROUNDS: usize = 1000;
+    let rig = Rig::writable();
+    let (lock, kept) = (rig.path("lock"), rig.path("kept"));
+    let make = || OpenOptions::new().write(true).create_new(true).open(&lock);
+    for round in 0..ROUNDS {
+        make().unwrap_or_else(|error| panic!("round {round}: {error}"));
+        fs::remove_file(&lock).unwrap();
+        assert!(!lock.exists(), "round {round}");
+        make().unwrap_or_else(|error| panic!("round {round}, after unlink: {error}"));
+        fs::rename(&lock, &kept).unwrap();
+        assert!(!lock.exists() && kept.exists(), "round {round}");
+        make().unwrap_or_else(|error| panic!("round {round}, after rename: {error}"));
+        fs::remove_file(&lock).unwrap();
+        if round % 10 == 0 {
+            assert_eq!(rig.keys(), ["kept"], "round {round}");
+        }
+        fs::remove_file(&kept).unwrap();
+    }
+    assert!(rig.keys().is_empty());
+    rig.finish();
+}
+
 /// As `aws s3 cp` uploads it.
 fn put_in_parts(rig: &Rig, key: &str, body: &[u8]) -> String {
     let client = rig.client();
