@@ -218,7 +218,7 @@ impl Filesystem for Adapter {
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let access = Access::of(flags.0);
         if let Some(handle) = self.fs.open_at_once(ino.0, access) {
-            self.dispatch.answered(Operation::Open, Ok(()));
+            self.dispatch.answered(Operation::Open);
             return fenced(|| open_version(&self.backings, ino.0, handle, None, reply));
         }
         let (fs, undo, backings) = (Arc::clone(&self.fs), Arc::clone(&self.fs), Arc::clone(&self.backings));
@@ -346,7 +346,7 @@ impl Filesystem for Adapter {
                 self.backings.release(ino.0, handle.0);
                 self.fs.release(handle.0);
                 reply.ok();
-                self.dispatch.answered(Operation::Release, Ok(()));
+                self.dispatch.answered(Operation::Release);
             });
         }
         let patience = self.fs.patience(handle.0);

@@ -135,10 +135,10 @@ impl Dispatch {
         slot
     }
 
-    /// What was answered on the spot.
-    pub fn answered(&self, operation: Operation, answer: Answer<()>) {
+    /// What was done on the spot.
+    pub fn answered(&self, operation: Operation) {
         self.figures.began();
-        self.figures.ended(operation, answer, Duration::ZERO);
+        self.figures.ended(operation, Ok(()), Duration::ZERO);
     }
 
     /// For what reads records: it may wait for the disk. `late` undoes what the kernel never heard of.

@@ -190,7 +190,7 @@ impl Inodes {
 
     /// Files in the making, and their bytes.
     pub fn staged_room(&self) -> (usize, u64) {
-        let staged: Vec<_> = self.lock().staged.values().flatten().cloned().collect();
+        let staged = self.lock().all_staged();
         (staged.len(), staged.iter().map(|staged| staged.shown().size).sum())
     }
 

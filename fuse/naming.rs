@@ -54,7 +54,7 @@ impl FileSystem {
 
     /// For what nobody waits for: this mount is told as well, in its own time.
     pub(crate) fn asker_beside(&self) -> Asker {
-        Asker { bucket: self.source.bucket, origin: Origin::default(), waits: false }
+        Asker { waits: false, ..self.asker(true) }
     }
 
     /// The mark of a directory; the root of a mount needs none.

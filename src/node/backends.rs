@@ -101,9 +101,22 @@ pub fn all(node: &Node) -> Vec<Backend> {
     node.store.backends().into_iter().map(Backend::from).collect()
 }
 
-/// A month's limit that is used up. Whether one answers is told with the rest of what is wrong.
+/// One that fails, and a month's limit that is used up.
 pub fn findings(node: &Node) -> Vec<Finding> {
-    all(node).iter().filter_map(used_up).collect()
+    all(node).iter().flat_map(|backend| down(backend).into_iter().chain(used_up(backend))).collect()
+}
+
+fn down(backend: &Backend) -> Option<Finding> {
+    let name = &backend.name;
+    let fails = !backend.answers() && backend.state != state(BackendState::Removed);
+    let message = match backend.given_up {
+        true => {
+            format!("the backend {name} does not answer: for so long that its copies are made anew elsewhere")
+        }
+        false => format!("the backend {name} does not answer"),
+    };
+    let remedy = format!("s3-orchestrator probe {name} says what fails; it is tried again by itself");
+    fails.then(|| Finding::error("backend-down", message, remedy))
 }
 
 fn used_up(backend: &Backend) -> Option<Finding> {

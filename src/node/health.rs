@@ -7,7 +7,6 @@ use crate::mounts::Running;
 use crate::node::Node;
 use crate::usage::{self, Account};
 use std::os::unix::fs::PermissionsExt as _;
-use store::{BackendState, BackendStatus, Circuit};
 
 /// A quota that is nearly used up, in per cent.
 const NEAR_PERCENT: u128 = 90;
@@ -16,7 +15,6 @@ pub fn findings(node: &Node) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(fence(node));
     findings.extend(disk(node));
-    findings.extend(node.store.backends().iter().filter_map(down));
     findings.extend(backends::findings(node));
     findings.extend(node.mounts.all().iter().filter_map(unmounted));
     findings.extend(usage::backends(node).iter().filter_map(|account| quota("backend", account)));
@@ -36,19 +34,6 @@ fn fence(node: &Node) -> Option<Finding> {
             "look at the disk (dmesg, smartctl); then restart the node, and run fsck",
         )
     })
-}
-
-fn down(backend: &BackendStatus) -> Option<Finding> {
-    let BackendStatus { name, circuit, state, lost, .. } = backend;
-    let fails = *circuit != Circuit::Closed && *state != BackendState::Removed;
-    let message = match lost {
-        true => {
-            format!("the backend {name} does not answer: for so long that its copies are made anew elsewhere")
-        }
-        false => format!("the backend {name} does not answer"),
-    };
-    let remedy = format!("s3-orchestrator probe {name} says what fails; it is tried again by itself");
-    fails.then(|| Finding::error("backend-down", message, remedy))
 }
 
 fn unmounted(running: &Running) -> Option<Finding> {

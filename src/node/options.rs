@@ -104,11 +104,7 @@ fn of_backend(configured: &crate::config::Backend, sync: backend::SyncRule) -> s
     options.copy_bytes_per_second = configured.copy_bytes_per_second;
     options.copy_calls_per_second = configured.copy_calls_per_second;
     if let Kind::S3(provider) = &configured.kind {
-        options.signing = Some(backend::Signing {
-            access_key_id: provider.access_key_id.clone(),
-            secret_access_key: provider.secret.expose().to_owned(),
-            region: provider.region.clone(),
-        });
+        options.signing = Some(signing(provider));
         options.readable = matches!(provider.layout, backend::Layout::Readable);
         options.monthly = store::MonthlyLimits {
             calls: provider.monthly.calls,
@@ -146,10 +142,8 @@ fn open_disk(
 pub fn of_provider(provider: &crate::config::Provider) -> backend::S3Options {
     backend::S3Options {
         endpoint: provider.endpoint.clone(),
-        region: provider.region.clone(),
         bucket: provider.bucket.clone(),
-        access_key_id: provider.access_key_id.clone(),
-        secret_access_key: provider.secret.expose().to_owned(),
+        signing: signing(provider),
         path_style: provider.path_style,
         layout: provider.layout,
         lacks: provider.lacks,
@@ -159,6 +153,14 @@ pub fn of_provider(provider: &crate::config::Provider) -> backend::S3Options {
         part_bytes: backend::PART_BYTES,
         kept_bytes: backend::KEPT_BYTES,
         random,
+    }
+}
+
+fn signing(provider: &crate::config::Provider) -> backend::Signing {
+    backend::Signing {
+        access_key_id: provider.access_key_id.clone(),
+        secret_access_key: provider.secret.expose().to_owned(),
+        region: provider.region.clone(),
     }
 }
 

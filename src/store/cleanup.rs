@@ -113,7 +113,7 @@ impl Store {
         for (backend, orders) in orders {
             let Some(member) = self.0.fleet.get(backend) else {
                 // What was taken out for good, and is not configured any more, has nothing to be deleted.
-                if self.blocking(move |inner| inner.was_taken_out(backend)).await.unwrap_or(false) {
+                if self.blocking(Inner::taken_out).await.is_ok_and(|gone| gone.contains(&backend)) {
                     deleted.gone.extend(
                         orders
                             .whole

@@ -191,10 +191,7 @@ fn of_backend(member: &Member, place: &Place) -> Vec<String> {
 
 /// Why it lies there, by what placement says today.
 fn of_placement(member: &Member, policy: Policy, order: &[Arc<Member>]) -> String {
-    let rule = match policy.placement {
-        Placement::Pack => "pack",
-        Placement::Spread => "spread",
-    };
+    let rule = policy.placement.name();
     let first: Vec<&str> = order.iter().take(policy.copies()).map(|member| member.name.as_str()).collect();
     match () {
         () if first.contains(&member.name.as_str()) => format!("where {rule} would put it now"),

@@ -4,7 +4,7 @@
 //! What the records say is not enough to give anything up: each such copy is read through once more first, and
 //! one that cannot be judged now (its backend is away) saves its object.
 
-use meta::{BackendId, BackendState, BlobRecord, Content, Item, Order, Replica, Start};
+use meta::{BackendId, BlobRecord, Content, Item, Order, Replica, Start};
 use std::collections::HashSet;
 use std::sync::Arc;
 use types::{BlobId, BucketId, Key, Version, WriteConditions};
@@ -139,9 +139,7 @@ fn suspects(
     bucket: BucketId,
     after: Option<String>,
 ) -> Result<(LostStep, Vec<Suspect>, HashSet<BackendId>), StoreError> {
-    let removed = |record: &meta::BackendRecord| record.state == BackendState::Removed;
-    let known = inner.meta.backends()?;
-    let gone = known.iter().filter(|(_, record)| removed(record)).map(|(_, record)| record.id).collect();
+    let gone = inner.taken_out()?;
     let start = after.map_or(Start::Beginning, Start::After);
     let page = inner.meta.list(bucket, "", None, &start, STEP_OBJECTS)?;
     let mut step = LostStep { seen: page.items.len() as u64, ..LostStep::default() };

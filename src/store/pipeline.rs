@@ -93,13 +93,13 @@ impl Drop for Turn {
 
 struct Lane<W> {
     queue: Arc<Mutex<Queue>>,
-    rest: Option<W>,
+    idle: Option<W>,
     running: Option<JoinHandle<io::Result<W>>>,
 }
 
 impl<W: Work> Lane<W> {
     fn new(work: W) -> Self {
-        Self { queue: Arc::default(), rest: Some(work), running: None }
+        Self { queue: Arc::default(), idle: Some(work), running: None }
     }
 
     async fn feed(&mut self, window: Arc<Window>) -> Result<(), StoreError> {
@@ -125,9 +125,9 @@ impl<W: Work> Lane<W> {
     async fn settle(&mut self) -> Result<W, StoreError> {
         if let Some(running) = self.running.take() {
             let work = running.await.map_err(|error| StoreError::Storage(error.to_string()))?;
-            self.rest = Some(work?);
+            self.idle = Some(work?);
         }
-        self.rest.take().ok_or_else(|| StoreError::Storage("a body goes on after it failed".to_owned()))
+        self.idle.take().ok_or_else(|| StoreError::Storage("a body goes on after it failed".to_owned()))
     }
 }
 

@@ -12,6 +12,16 @@ pub enum Placement {
     Spread,
 }
 
+impl Placement {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pack => "pack",
+            Self::Spread => "spread",
+        }
+    }
+}
+
 /// How many replicas must be durable before a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledge {

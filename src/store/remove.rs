@@ -200,9 +200,10 @@ impl Store {
 
 impl Inner {
     /// By the records, which remember every backend that there ever was.
-    pub(crate) fn was_taken_out(&self, id: BackendId) -> Result<bool, StoreError> {
-        let known = self.meta.backends()?;
-        Ok(known.iter().any(|(_, record)| record.id == id && record.state == BackendState::Removed))
+    pub(crate) fn taken_out(&self) -> Result<HashSet<BackendId>, StoreError> {
+        let mut known = self.meta.backends()?;
+        known.retain(|(_, record)| record.state == BackendState::Removed);
+        Ok(known.into_iter().map(|(_, record)| record.id).collect())
     }
 
     /// Backends besides `id` that are there and may be counted on.

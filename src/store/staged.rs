@@ -127,9 +127,8 @@ impl Store {
             self.blocking(move |inner| publish(inner, id, &file).map(|()| claim)).await
         };
         let (digests, claim) = futures_util::future::join(hashing, naming).await;
-        let (claim, mut digests) = (claim?, digests?);
-        let etag = digests.etag();
-        let sums = digests.sums;
+        let claim = claim?;
+        let (etag, sums) = digests?.finish();
         let mut blob = self.new_blob(id, bucket, size, sums.chunks);
         let landed = Landed { claims: vec![claim], spare: chosen.spare, ..Landed::default() };
         let headers = ObjectHeaders::default();

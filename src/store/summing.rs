@@ -16,13 +16,13 @@ const STEP_BYTES: u64 = 4 * CHUNK_BYTES;
 
 /// Of a file's bytes up to `until`.
 pub struct Digests {
-    etag: Etag,
-    pub sums: Sums,
+    md5: Hashing,
+    sums: Sums,
     until: u64,
 }
 
 /// A file up to `GROUP_BYTES` has the MD5 of its bytes, a larger one that of its parts.
-enum Etag {
+enum Hashing {
     Whole(Md5),
     Parts(Parts),
 }
@@ -46,13 +46,13 @@ struct State {
 
 impl Digests {
     fn new() -> Self {
-        Self { etag: Etag::Whole(Md5::new()), sums: Sums::new(&Promised::default()), until: 0 }
+        Self { md5: Hashing::Whole(Md5::new()), sums: Sums::new(&Promised::default()), until: 0 }
     }
 
     /// How far it can go in one step, of a file that is written up to `written` and may grow.
     fn next(&self, written: u64) -> Option<u64> {
-        let step = match &self.etag {
-            Etag::Whole(_) if self.until < GROUP_BYTES => STEP_BYTES,
+        let step = match &self.md5 {
+            Hashing::Whole(_) if self.until < GROUP_BYTES => STEP_BYTES,
             _ => GROUP_BYTES,
         };
         Some(self.until + step).filter(|until| *until <= written)
@@ -62,14 +62,14 @@ impl Digests {
     fn hash(&mut self, file: &NewFile, until: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
         while self.until < until {
             if self.until == GROUP_BYTES
-                && let Etag::Whole(_) = self.etag
+                && let Hashing::Whole(_) = self.md5
             {
                 let mut parts = Parts::default();
                 parts.hash(file, GROUP_BYTES, buffer)?;
-                self.etag = Etag::Parts(parts);
+                self.md5 = Hashing::Parts(parts);
             }
             let end = until.min(self.until - self.until % GROUP_BYTES + GROUP_BYTES);
-            if let Etag::Parts(parts) = &mut self.etag {
+            if let Hashing::Parts(parts) = &mut self.md5 {
                 parts.hash(file, end, buffer)?;
             }
             self.sum(file, end, buffer)?;
@@ -82,7 +82,7 @@ impl Digests {
             let step = (end - self.until).min(STEP_BYTES);
             buffer.resize(usize::try_from(step).unwrap_or_default(), 0);
             file.read_all_at(buffer, self.until)?;
-            if let Etag::Whole(md5) = &mut self.etag {
+            if let Hashing::Whole(md5) = &mut self.md5 {
                 md5.update(buffer);
             }
             self.sums.update(buffer);
@@ -91,11 +91,12 @@ impl Digests {
         Ok(())
     }
 
-    pub fn etag(&mut self) -> ETag {
-        match std::mem::replace(&mut self.etag, Etag::Whole(Md5::new())) {
-            Etag::Whole(md5) => ETag::single(md5.finish()),
-            Etag::Parts(parts) => parts.etag(),
-        }
+    pub fn finish(self) -> (ETag, Sums) {
+        let etag = match self.md5 {
+            Hashing::Whole(md5) => ETag::single(md5.finish()),
+            Hashing::Parts(parts) => parts.etag(),
+        };
+        (etag, self.sums)
     }
 }
 
@@ -206,12 +207,13 @@ mod tests {
         }
 
         fn check(self, wanted: &[u8]) {
-            let mut found = self.summing.finish(&self.file, wanted.len() as u64).unwrap();
-            assert_eq!(found.etag(), etag(wanted), "{} bytes", wanted.len());
+            let digests = self.summing.finish(&self.file, wanted.len() as u64).unwrap();
+            let (found_etag, found) = digests.finish();
+            assert_eq!(found_etag, etag(wanted), "{} bytes", wanted.len());
             let mut sums = Sums::new(&Promised::default());
             sums.update(wanted);
-            assert_eq!(found.sums.chunks, sums.chunks);
-            assert_eq!(found.sums.checksum.finish(), sums.checksum.finish());
+            assert_eq!(found.chunks, sums.chunks);
+            assert_eq!(found.checksum.finish(), sums.checksum.finish());
         }
     }
 

@@ -2,7 +2,8 @@
 
 use crate::suite::{PART, Traits, conforms};
 use backend::{
-    Backend, Disk, DiskOptions, Faulty, Lacks, Layout, Local, Memory, S3, S3Options, Script, SyncRule,
+    Backend, Disk, DiskOptions, Faulty, Lacks, Layout, Local, Memory, S3, S3Options, Script, Signing,
+    SyncRule,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,10 +25,12 @@ pub fn random() -> u64 {
 pub fn s3_options(endpoint: String, bucket: &str, key: &str, secret: &str) -> S3Options {
     S3Options {
         endpoint,
-        region: servers::REGION.to_owned(),
         bucket: bucket.to_owned(),
-        access_key_id: key.to_owned(),
-        secret_access_key: secret.to_owned(),
+        signing: Signing {
+            access_key_id: key.to_owned(),
+            secret_access_key: secret.to_owned(),
+            region: servers::REGION.to_owned(),
+        },
         path_style: true,
         layout: Layout::Readable,
         lacks: Lacks::default(),

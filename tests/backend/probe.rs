@@ -2,7 +2,7 @@
 
 use crate::kinds::{available, node, of_node, of_server};
 use crate::suite::everything;
-use backend::{Backend as _, S3, S3Options};
+use backend::{Backend as _, S3, S3Options, Signing};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -17,10 +17,10 @@ const EXTRAS: [&str; 3] = ["conditional put", "checksums", "deletes free space"]
 fn place(provider: &S3Options) -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path();
-    fs::write(dir.join("secret"), format!("{}\n", provider.secret_access_key)).unwrap();
+    fs::write(dir.join("secret"), format!("{}\n", provider.signing.secret_access_key)).unwrap();
     fs::create_dir(dir.join("disk")).unwrap();
     fs::create_dir(dir.join("data")).unwrap();
-    let S3Options { endpoint, bucket, access_key_id, .. } = provider;
+    let S3Options { endpoint, bucket, signing: Signing { access_key_id, .. }, .. } = provider;
     let text = format!(
         r#"data_dir = "data"
 [[buckets]]
@@ -151,13 +151,17 @@ async fn what_fails_is_named() {
 async fn a_wrong_key_a_missing_bucket_and_nobody_there_are_told_apart() {
     let node = node();
     let good = of_node(&node);
+    let signed = |signing| S3Options { signing, ..good.clone() };
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let cases = [
         (
-            S3Options { secret_access_key: "another-secret".to_owned(), ..good.clone() },
+            signed(Signing { secret_access_key: "another-secret".to_owned(), ..good.signing.clone() }),
             "SignatureDoesNotMatch",
         ),
-        (S3Options { access_key_id: "AKIDNOBODY".to_owned(), ..good.clone() }, "InvalidAccessKeyId"),
+        (
+            signed(Signing { access_key_id: "AKIDNOBODY".to_owned(), ..good.signing.clone() }),
+            "InvalidAccessKeyId",
+        ),
         (S3Options { bucket: "no-such-bucket".to_owned(), ..good.clone() }, "AccessDenied"),
         (S3Options { endpoint: format!("http://{nobody}"), ..good.clone() }, "refused"),
     ];

@@ -3,12 +3,11 @@
 
 use crate::http::{Connection, Spec, head};
 use crate::load::{self, Work};
-use crate::relay::Relay;
 use crate::report::{Limit, Report, median, median_ratio};
-use crate::{Scale, memory, process, yardstick};
+use crate::served::Served;
+use crate::{Scale, large, memory, process, relay, yardstick};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,7 +16,6 @@ use testkit::{Node, backends};
 
 const SMALL_BYTES: usize = 4096;
 const SMALL_KEYS: u64 = 256;
-const LARGE: &str = "test-bucket/large";
 /// What is copied between disks, in objects of this size.
 const COPIED_BYTES: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -37,7 +35,7 @@ struct Pair {
     near: Node,
     far: Node,
     /// In front of the far one as well.
-    relay: Relay,
+    relay: Served,
 }
 
 impl Pair {
@@ -48,7 +46,7 @@ impl Pair {
         let section = backends::provider("far", &url, "test-bucket", credential.context("a credential")?);
         let mut config = crate::node_config();
         config.more.push(section);
-        Ok(Self { near: Node::start(config)?, relay: Relay::start(far.addr())?, far })
+        Ok(Self { near: Node::start(config)?, relay: relay::start(far.addr())?, far })
     }
 
     /// One request at a time: what the way through the node adds.
@@ -85,10 +83,10 @@ impl Pair {
         for method in ["PUT", "GET"] {
             let (mut straight, mut through, mut relayed, mut cpus) = (vec![], vec![], vec![], vec![]);
             for round in 0..=scale.rounds {
-                let far = large_once(&self.far, self.far.addr(), method, scale.large_bytes)?;
-                let relay = large_once(&self.far, self.relay.addr, method, scale.large_bytes)?;
+                let far = large::once(&self.far, self.far.addr(), method, scale.large_bytes)?;
+                let relay = large::once(&self.far, self.relay.addr, method, scale.large_bytes)?;
                 let cpu = process::cpu_seconds(self.near.pid())?;
-                let near = large_once(&self.near, self.near.addr(), method, scale.large_bytes)?;
+                let near = large::once(&self.near, self.near.addr(), method, scale.large_bytes)?;
                 if round > 0 {
                     straight.push(far);
                     relayed.push(relay);
@@ -132,22 +130,6 @@ fn latency(node: &Node, method: &str, body: &[u8], scale: &Scale) -> Result<f64>
     let body = if method == "PUT" { body } else { &[] };
     let work = Work { heads: &heads, body, count: scale.requests / 40 };
     Ok(load::run(node.addr(), 1, &work)?.percentile(50) / 1e3)
-}
-
-/// Bytes a second.
-fn large_once(node: &Node, addr: SocketAddr, method: &str, bytes: u64) -> Result<f64> {
-    let length = if method == "PUT" { bytes } else { 0 };
-    let head = head(node, 0, &Spec { length, ..Spec::new(method, LARGE) })?;
-    let block: Vec<u8> = (0..1 << 20).map(|at| (at * 31 % 251) as u8).collect();
-    let mut connection = Connection::open(addr)?;
-    let begun = Instant::now();
-    connection.send(&head)?;
-    for _ in 0..length / block.len() as u64 {
-        connection.send(&block)?;
-    }
-    let (status, text) = connection.receive()?;
-    ensure!(status == 200, "{method} answered {status}: {}", String::from_utf8_lossy(&text));
-    Ok(bytes as f64 / begun.elapsed().as_secs_f64())
 }
 
 /// From one disk to another: a further copy of everything, then one of them emptied onto a third.

@@ -41,16 +41,22 @@ fn put(scale: &Scale, node: &Node, report: &mut Report) -> Result<()> {
 }
 
 fn put_once(node: &Node, bytes: u64) -> Result<f64> {
-    let head = head(node, 0, &Spec { length: bytes, ..Spec::new("PUT", PATH) })?;
-    let mut connection = Connection::open(node.addr())?;
+    once(node, node.addr(), "PUT", bytes)
+}
+
+/// The large object in or out by an address that leads to the node: bytes a second.
+pub fn once(node: &Node, addr: SocketAddr, method: &str, bytes: u64) -> Result<f64> {
+    let length = if method == "PUT" { bytes } else { 0 };
+    let head = head(node, 0, &Spec { length, ..Spec::new(method, PATH) })?;
     let block: Vec<u8> = (0..1 << 20).map(|at| (at * 31 % 251) as u8).collect();
+    let mut connection = Connection::open(addr)?;
     let begun = Instant::now();
     connection.send(&head)?;
-    for _ in 0..bytes / block.len() as u64 {
+    for _ in 0..length / block.len() as u64 {
         connection.send(&block)?;
     }
     let (status, text) = connection.receive()?;
-    ensure!(status == 200, "PUT answered {status}: {}", String::from_utf8_lossy(&text));
+    ensure!(status == 200, "{method} answered {status}: {}", String::from_utf8_lossy(&text));
     Ok(bytes as f64 / begun.elapsed().as_secs_f64())
 }
 

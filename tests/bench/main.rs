@@ -19,6 +19,7 @@ mod multipart;
 mod process;
 mod relay;
 mod report;
+mod served;
 mod small;
 mod yardstick;
 

@@ -1,9 +1,10 @@
 //! Objects of 4 KiB, signed, durable against loss of power, beside a bare hyper server.
 
-use crate::bare::Bare;
+use crate::bare;
 use crate::http::{Spec, head};
 use crate::load::{self, Outcome, Work};
 use crate::report::{Limit, Report, median, median_ratio};
+use crate::served::Served;
 use crate::{Scale, process, yardstick};
 use anyhow::Result;
 use testkit::Node;
@@ -14,7 +15,7 @@ const BUCKET: &str = "test-bucket";
 const KEYS: u64 = 1024;
 
 pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
-    let bare = Bare::start()?;
+    let bare = bare::start()?;
     let node = Node::start(crate::node_config())?;
     let body: Vec<u8> = (0..BYTES).map(|at| (at * 31 % 251) as u8).collect();
     let mut bench = Bench { bare, node, hash: payload_hash(&body), body, fresh: 0 };
@@ -34,7 +35,7 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
 }
 
 struct Bench {
-    bare: Bare,
+    bare: Served,
     node: Node,
     body: Vec<u8>,
     hash: String,

@@ -75,10 +75,9 @@ pub struct Lacks {
 #[derive(Clone)]
 pub struct S3Options {
     pub endpoint: String,
-    pub region: String,
     pub bucket: String,
-    pub access_key_id: String,
-    pub secret_access_key: String,
+    /// To begin with.
+    pub signing: Signing,
     pub path_style: bool,
     pub layout: Layout,
     pub lacks: Lacks,
@@ -111,24 +110,13 @@ impl fmt::Debug for Signing {
     }
 }
 
-impl S3Options {
-    fn signing(&self) -> Signing {
-        Signing {
-            access_key_id: self.access_key_id.clone(),
-            secret_access_key: self.secret_access_key.clone(),
-            region: self.region.clone(),
-        }
-    }
-}
-
 impl fmt::Debug for S3Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, region, bucket, access_key_id, path_style, layout, lacks, .. } = self;
+        let Self { endpoint, bucket, signing, path_style, layout, lacks, .. } = self;
         f.debug_struct("S3Options")
             .field("endpoint", endpoint)
-            .field("region", region)
             .field("bucket", bucket)
-            .field("access_key_id", access_key_id)
+            .field("signing", signing)
             .field("path_style", path_style)
             .field("layout", layout)
             .field("lacks", lacks)
@@ -150,7 +138,7 @@ struct Inner {
 impl S3 {
     /// Makes no call.
     pub fn new(options: S3Options) -> Self {
-        let signing = options.signing();
+        let signing = options.signing.clone();
         let client = client::connect(&options, &signing);
         let caller = Caller::new(options.stall, options.attempts, options.random);
         let units = options.kept_bytes as u64 / KEPT_UNIT_BYTES;

@@ -6,7 +6,7 @@ use crate::node::Node;
 use crate::times::rfc3339;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use store::{Explanation, Health, PlacedBlob, PlacedReplica, Placement};
+use store::{Explanation, Health, PlacedBlob, PlacedReplica};
 use types::{BucketName, Key};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -115,10 +115,7 @@ fn shown(request: Request, explained: Explanation) -> Location {
         wanted: Wanted {
             copies: explained.copies,
             acknowledge: explained.acknowledge,
-            placement: match explained.placement {
-                Placement::Pack => "pack".to_owned(),
-                Placement::Spread => "spread".to_owned(),
-            },
+            placement: explained.placement.name().to_owned(),
         },
         pieces: explained.blobs.into_iter().map(Piece::from).collect(),
     }
