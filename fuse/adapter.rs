@@ -1,6 +1,6 @@
 //! The one place that speaks fuser: requests in, handed to `dispatch.rs` with what they mean and how to answer them.
 //!
-//! What is answered here, on an event loop, looks at memory only.
+//! What is answered here, on an event loop, looks at memory only; bytes of a file in the making are written by it too.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -253,11 +253,16 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let (fs, bytes) = (Arc::clone(&self.fs), bytes.to_vec());
-        let patience = self.fs.patience(handle.0);
-        let work = move || fs.write(handle.0, offset, &bytes).map(|()| bytes.len());
-        let send = |reply: ReplyWrite, written| reply.written(u32::try_from(written).unwrap_or(u32::MAX));
-        self.dispatch.write(Operation::Write, reply, patience, work, send, drop);
+        fenced(|| {
+            let patience = self.fs.patience(handle.0);
+            let send = |reply: ReplyWrite, written| reply.written(u32::try_from(written).unwrap_or(u32::MAX));
+            let here = || Some(self.fs.try_write(handle.0, offset, bytes)?.map(|()| bytes.len()));
+            if let Err(slot) = self.dispatch.write_here(Operation::Write, reply, patience, here, send) {
+                let (fs, bytes) = (Arc::clone(&self.fs), bytes.to_vec());
+                let work = move || fs.write(handle.0, offset, &bytes).map(|()| bytes.len());
+                self.dispatch.go_on(slot, work, send);
+            }
+        });
     }
 
     fn flush(&self, request: &Request, _: INodeNo, handle: FileHandle, _: LockOwner, reply: ReplyEmpty) {

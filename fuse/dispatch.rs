@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::errno::{Answer, Errno};
 use crate::figures::{Figures, Operation};
@@ -37,6 +38,8 @@ pub enum Step<T> {
 pub struct Dispatch {
     readers: Pool,
     writers: Pool,
+    /// For what is written by an event loop itself: one loop is always left to ask the kernel for more.
+    here: Semaphore,
     runtime: Handle,
     pending: Arc<Mutex<Vec<Pending>>>,
     read_patience: Duration,
@@ -109,13 +112,14 @@ impl<R> Drop for Slot<R> {
 }
 
 impl Dispatch {
-    pub fn start(runtime: Handle, figures: Arc<Figures>) -> std::io::Result<Self> {
-        Self::with_patience(runtime, figures, READ_PATIENCE)
+    pub fn start(runtime: Handle, figures: Arc<Figures>, loops: usize) -> std::io::Result<Self> {
+        Self::with_patience(runtime, figures, loops, READ_PATIENCE)
     }
 
     fn with_patience(
         runtime: Handle,
         figures: Arc<Figures>,
+        loops: usize,
         read_patience: Duration,
     ) -> std::io::Result<Self> {
         let pending = Arc::new(Mutex::new(Vec::new()));
@@ -123,7 +127,8 @@ impl Dispatch {
         std::thread::Builder::new().name("mount-deadlines".to_owned()).spawn(move || watch(&watched))?;
         let (readers, writers) =
             (Pool::new("mount-read", MAX_READERS), Pool::new("mount-write", MAX_WRITERS));
-        Ok(Self { readers, writers, runtime, pending, read_patience, figures })
+        let here = Semaphore::new(loops.saturating_sub(1));
+        Ok(Self { readers, writers, here, runtime, pending, read_patience, figures })
     }
 
     fn slot<R: Refuse>(&self, operation: Operation, reply: R, patience: Duration) -> Arc<Slot<R>> {
@@ -206,6 +211,36 @@ impl Dispatch {
         self.writers.run(move || slot.answer(work(), send, late));
     }
 
+    /// As `write`, on the event loop that asks, without a copy of what is written: half of what a small write costs is
+    /// the way to another thread. If too many loops do so already, or `work` would have to wait for more than the disk
+    /// and says `None`, the slot comes back, to `go_on` with.
+    pub fn write_here<R: Refuse, T>(
+        &self,
+        operation: Operation,
+        reply: R,
+        patience: Duration,
+        work: impl FnOnce() -> Option<Answer<T>>,
+        send: impl FnOnce(R, T),
+    ) -> Result<(), Arc<Slot<R>>> {
+        let slot = self.slot(operation, reply, patience);
+        let Ok(_turn) = self.here.try_acquire() else { return Err(slot) };
+        match work() {
+            Some(answer) => slot.answer(answer, send, drop),
+            None => return Err(slot),
+        }
+        Ok(())
+    }
+
+    /// What was not written on the event loop.
+    pub fn go_on<R: Refuse, T: 'static>(
+        &self,
+        slot: Arc<Slot<R>>,
+        work: impl FnOnce() -> Answer<T> + Send + 'static,
+        send: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        self.writers.run(move || slot.answer(work(), send, drop));
+    }
+
     /// For what is a commit: it goes on also when nobody waits for it any more.
     pub fn commit<R: Refuse, T: 'static>(
         &self,
@@ -282,10 +317,11 @@ mod tests {
     }
 
     const PATIENCE: Duration = Duration::from_millis(300);
+    const LOOPS: usize = 2;
 
     fn with_dispatch(act: impl FnOnce(&Dispatch)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        act(&Dispatch::with_patience(runtime.handle().clone(), Arc::default(), PATIENCE).unwrap());
+        act(&Dispatch::with_patience(runtime.handle().clone(), Arc::default(), LOOPS, PATIENCE).unwrap());
         runtime.shutdown_background();
     }
 
@@ -342,6 +378,29 @@ mod tests {
             assert_eq!(answer(&receiver), Err(Errno::TIMEDOUT));
             drop(gate);
             assert_eq!(undone.recv_timeout(Duration::from_secs(10)).unwrap(), 7);
+        });
+    }
+
+    #[test]
+    fn a_loop_writes_itself_unless_it_is_the_last_or_would_wait() {
+        with_dispatch(|dispatch| {
+            let ((outer, outer_answer), (inner, inner_answer)) = (reply(), reply());
+            let write = |reply, work: &dyn Fn() -> Option<Answer<u32>>| {
+                dispatch.write_here(Operation::Write, reply, PATIENCE, work, send)
+            };
+            let busy = Mutex::new(Some(inner));
+            let nested = || {
+                let slot = write(busy.lock().take().unwrap(), &|| Some(Ok(0))).unwrap_err();
+                dispatch.go_on(slot, || Ok(2), send);
+                assert_eq!(answer(&inner_answer), Ok(2));
+                Some(Ok(1))
+            };
+            assert!(write(outer, &nested).is_ok());
+            assert_eq!(answer(&outer_answer), Ok(1));
+            let (waits, waits_answer) = reply();
+            let slot = write(waits, &|| None).unwrap_err();
+            dispatch.go_on(slot, || Err(Errno::NOSPC), send);
+            assert_eq!(answer(&waits_answer), Err(Errno::NOSPC));
         });
     }
 

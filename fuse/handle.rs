@@ -51,6 +51,16 @@ pub struct DirectoryHandle {
     pub page: Option<(usize, u64, Arc<Vec<Entry>>)>,
 }
 
+impl Handle {
+    /// Of a file that it may be written through.
+    pub fn writer(&self) -> Answer<&StagedHandle> {
+        match self {
+            Self::Staged(file) if file.writes => Ok(file),
+            _ => Err(Errno::BADF),
+        }
+    }
+}
+
 impl FileHandle {
     pub fn new(held: Held) -> Self {
         Self {

@@ -76,7 +76,8 @@ impl Mount {
         let inodes = Inodes::new(options.bucket_name.as_str(), &options.prefix, (options.clock)());
         let inodes = Arc::new(inodes);
         let ended = Arc::new(Ended::default());
-        let config = config(&options);
+        let loops = loops(&options);
+        let config = config(&options, loops);
         let source = Source { store: store.clone(), bucket: options.bucket };
         let clock = options.clock;
         let origin = Origin(LAST_ORIGIN.fetch_add(1, Ordering::Relaxed) + 1);
@@ -87,7 +88,7 @@ impl Mount {
             fs: Arc::clone(&fs),
             ended: Arc::clone(&ended),
             backings: Arc::new(Backings::default()),
-            dispatch: Dispatch::start(Handle::current(), Arc::clone(&figures))?,
+            dispatch: Dispatch::start(Handle::current(), Arc::clone(&figures), loops)?,
         };
         let session = Session::new(adapter, &path, &config)?;
         let kernel = Arc::new(KernelCaches(session.notifier()));
@@ -185,7 +186,13 @@ impl Drop for Mount {
     }
 }
 
-fn config(options: &Options) -> Config {
+/// Event loops.
+fn loops(options: &Options) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    options.threads.unwrap_or((cores / 2).clamp(MIN_THREADS, MAX_THREADS)).max(1)
+}
+
+fn config(options: &Options, loops: usize) -> Config {
     let mut mount = vec![
         MountOption::FSName(options.bucket_name.as_str().to_owned()),
         MountOption::Subtype(TYPE.to_owned()),
@@ -197,11 +204,10 @@ fn config(options: &Options) -> Config {
     if options.read_only {
         mount.push(MountOption::RO);
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut config = Config::default();
     config.mount_options = mount;
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
-    config.n_threads = Some(options.threads.unwrap_or((cores / 2).clamp(MIN_THREADS, MAX_THREADS)).max(1));
+    config.n_threads = Some(loops);
     config
 }
 

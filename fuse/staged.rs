@@ -232,6 +232,11 @@ impl State {
         self.changes != self.committed_changes && self.failed.is_none()
     }
 
+    /// All of its bytes are its own: none must be fetched before it is written to.
+    pub fn is_own(&self) -> bool {
+        matches!(self.content, Content::Own(_))
+    }
+
     /// It is as the version that it was opened over.
     pub fn is_untouched(&self) -> bool {
         matches!(self.content, Content::Untouched)

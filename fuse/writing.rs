@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::sync::Arc;
-use store::{Append, Appended, Arrived, Asker, Held, MAX_PIECES, Object};
+use store::{Append, Appended, Arrived, Asker, Held, MAX_PIECES, Object, Purpose};
 use types::{ByteRange, Key, ObjectHeaders, Version};
 
 use crate::attr::{Attr, Kind, Wanted};
@@ -215,11 +215,21 @@ impl FileSystem {
     /// On a thread that may wait: while the file is being committed, it does.
     pub fn write(&self, handle: u64, offset: u64, bytes: &[u8]) -> Answer<()> {
         let handle = self.handles.get(handle)?;
-        let Handle::Staged(file) = &*handle else { return Err(Errno::BADF) };
-        if !file.writes {
-            return Err(Errno::BADF);
-        }
+        let file = handle.writer()?;
         let _whole = file.staged.committing.blocking_lock();
+        self.write_into(file, offset, bytes)
+    }
+
+    /// As `write`, where that waits for no more than the disk below; `None` elsewhere.
+    pub fn try_write(&self, handle: u64, offset: u64, bytes: &[u8]) -> Option<Answer<()>> {
+        let handle = self.handles.get(handle).ok()?;
+        let file = handle.writer().ok()?;
+        let _whole = file.staged.committing.try_lock().ok()?;
+        let own = file.staged.state().is_own();
+        own.then(|| self.write_into(file, offset, bytes))
+    }
+
+    fn write_into(&self, file: &StagedHandle, offset: u64, bytes: &[u8]) -> Answer<()> {
         let now = (self.options.clock)();
         let written = file.staged.state().write(&self.ground(), bytes, offset, file.appends, now);
         if written == Err(Errno::OPNOTSUPP) {
@@ -351,13 +361,16 @@ impl FileSystem {
         let stored = match job {
             Job::Whole(source) => {
                 let there = store.hold(bucket, &key).map_err(errno::of)?.map_or(0, |(object, _)| object.size);
-                let body = self.bring_in(source, there).await?;
+                let purpose = Purpose { bucket, key: &key, headers: &headers, part: None };
+                let body = self.bring_in(purpose, source, there).await?;
                 store.publish(asker, key, headers, body, version).await
             }
             Job::Behind(source, base) => {
                 let opened = store.open_held(base.held()).map_err(errno::of)?;
                 if opened.parts().len() < MAX_PIECES {
-                    let body = self.bring_in(source.clone(), 0).await?;
+                    let part = opened.parts().last().map_or(1, |last| last.number).saturating_add(1);
+                    let purpose = Purpose { bucket, key: &key, headers: &headers, part: Some(part) };
+                    let body = self.bring_in(purpose, source.clone(), 0).await?;
                     let (key, headers) = (key.clone(), headers.clone());
                     let append = Append { asker, key, base: opened, to_current: appends, headers, version };
                     if let Appended::Done(held) = store.append(append, body).await.map_err(errno::of)? {
@@ -372,15 +385,20 @@ impl FileSystem {
     }
 
     /// The file itself becomes the blob, where its bytes may stay.
-    async fn bring_in(&self, source: PartSource, replaced_bytes: u64) -> Answer<Arrived> {
-        let (store, bucket) = (self.store(), self.source.bucket);
+    async fn bring_in(
+        &self,
+        purpose: Purpose<'_>,
+        source: PartSource,
+        replaced_bytes: u64,
+    ) -> Answer<Arrived> {
+        let store = self.store();
         if let Some(staging) = source.staging()
-            && let Some(arrived) = store.adopt(bucket, staging, replaced_bytes).await.map_err(errno::of)?
+            && let Some(arrived) = store.adopt(purpose, staging, replaced_bytes).await.map_err(errno::of)?
         {
             return Ok(arrived);
         }
         let size = Some(source.len());
-        store.take_in(bucket, size, replaced_bytes, source).await.map_err(errno::of)
+        store.take_in(purpose, size, replaced_bytes, source).await.map_err(errno::of)
     }
 
     /// What bytes come behind: whatever is there by now, if all that was asked for is to append.
@@ -406,7 +424,8 @@ impl FileSystem {
         let opened = store.open_held(base).map_err(errno::of)?;
         let (before, size) = (opened.object().size, more.len());
         let source = Chained { before: Some(opened.read(ByteRange::whole(before))), more };
-        let body = store.take_in(asker.bucket, Some(before + size), before, source).await;
+        let purpose = Purpose { bucket: asker.bucket, key: &key, headers: &headers, part: None };
+        let body = store.take_in(purpose, Some(before + size), before, source).await;
         store.publish(asker, key, headers, body.map_err(errno::of)?, version).await.map_err(errno::of)
     }
 }

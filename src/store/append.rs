@@ -6,6 +6,7 @@ use types::{BlobId, Checksum, ETag, Key, ObjectHeaders, Version, WriteConditions
 
 use crate::ingest::Ingested;
 use crate::md5::Md5;
+use crate::snapshot::Joint;
 use crate::{Arrived, Asker, Held, Object, OpenObject, Store, StoreError};
 
 /// An object of more pieces is better written anew.
@@ -34,6 +35,7 @@ impl Store {
         let Ingested { blob, etag: of_more, checksum, room, landed } = more.0;
         let blob_id = blob.id;
         let (modified, waits, inner) = (self.now(), append.asker.waits, Arc::clone(&self.0));
+        let name = self.noted_bucket(append.asker.bucket);
         let work = move |txn: &mut Txn<'_>| {
             let Append { asker, key, base, to_current, headers, version } = append;
             let bucket = asker.bucket;
@@ -53,19 +55,34 @@ impl Store {
             txn.add_blob(blob);
             let id = BlobId(txn.next_id()?);
             let pin = inner.pins.pin(id);
+            let joint = name.map(|bucket| Joint {
+                blob: id,
+                bucket,
+                key: key.clone(),
+                upload: None,
+                modified,
+                etag,
+                checksum: whole,
+                parts: parts.clone(),
+            });
             txn.add_composite(id, bucket, parts);
             let draft = Draft { blob: id, inline: false, size, etag, modified, checksum: whole, headers };
             let record = txn.write_version(bucket, &key, draft, &WriteConditions::default(), version)?;
             txn.check_quota(Account::Bucket(bucket), &room)?;
             // The old one's pin goes back with the answer: see `copy`.
-            Ok((Held::of(&record, pin), base))
+            Ok((Held::of(&record, pin), joint, base))
         };
         let done = match waits {
             true => self.commit_landed(Order::Shared, blob_id, landed, work).await,
             false => self.commit_landed_alone(Order::Shared, blob_id, landed, work).await,
         };
         match done {
-            Ok((held, _pinned)) => Ok(Appended::Done(held)),
+            Ok((held, joint, _pinned)) => {
+                if let Some(joint) = joint {
+                    self.note_joint(&joint).await;
+                }
+                Ok(Appended::Done(held))
+            }
             Err(StoreError::InvalidPartOrder) => Ok(Appended::TooManyPieces),
             Err(error) => Err(error),
         }

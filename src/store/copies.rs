@@ -205,7 +205,7 @@ impl Store {
         if let Some((bucket, key)) = task.named.clone() {
             let object = self.find(bucket, &key).await?.filter(|object| object.blob == task.blob);
             if let Some(object) = object {
-                let purpose = Purpose { bucket, key: Some(&key), headers: &object.headers, part: None };
+                let purpose = Purpose { bucket, key: &key, headers: &object.headers, part: None };
                 return Ok(purpose.describe(&self.0, task.blob, Some(record.size)));
             }
         }

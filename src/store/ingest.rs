@@ -336,7 +336,7 @@ pub fn complete(blob: &mut NewBlob, landed: &Landed, purpose: Purpose<'_>, copie
     }
     if blob.targets.len() < copies {
         blob.wants_more = true;
-        blob.named = purpose.key.cloned();
+        blob.named = Some(purpose.key.clone());
     }
 }
 

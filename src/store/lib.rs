@@ -89,6 +89,7 @@ pub use options::*;
 pub use pace::Pace;
 pub use placement::{Acknowledge, Placement, Policy};
 pub use plain::Plain;
+pub use purpose::Purpose;
 pub use queue::Queued;
 pub use rebalance::{Moved, Plan, PlannedBackend, Rebalance};
 pub use reconcile::{Odd, Oddity, ReconcileOrder, ReconcileStep, Reconciliation};

@@ -16,27 +16,24 @@ pub const STORAGE_CLASS: &str = "x-amz-storage-class";
 #[derive(Clone, Copy)]
 pub struct Purpose<'a> {
     pub bucket: BucketId,
-    /// Not known yet of what a mount writes.
-    pub key: Option<&'a Key>,
+    pub key: &'a Key,
     /// Of the object; a part has those of its upload.
     pub headers: &'a ObjectHeaders,
-    /// A part of an upload: its number.
+    /// A part of an upload, or a piece that comes behind an object: its number.
     pub part: Option<u16>,
 }
 
 impl Purpose<'_> {
     /// What a replica says of itself before its bytes are known.
-    pub fn describe(&self, inner: &Inner, blob: BlobId, size: Option<u64>) -> NewReplica {
+    pub(crate) fn describe(&self, inner: &Inner, blob: BlobId, size: Option<u64>) -> NewReplica {
         let name = inner.settings.bucket_name(self.bucket);
         let name = name.as_ref().map(|name| name.as_str()).unwrap_or_default();
         let mut identity = vec![
             ("blob".to_owned(), blob.to_string()),
             ("node".to_owned(), inner.node.clone()),
             ("bucket".to_owned(), name.to_owned()),
+            ("key".to_owned(), self.key.as_str().to_owned()),
         ];
-        if let Some(key) = self.key {
-            identity.push(("key".to_owned(), key.as_str().to_owned()));
-        }
         if let Some(part) = self.part {
             identity.push(("part".to_owned(), part.to_string()));
         }
@@ -48,7 +45,7 @@ impl Purpose<'_> {
         }
         NewReplica {
             blob,
-            readable: self.key.map(|key| format!("{name}/{}", key.as_str())),
+            readable: Some(format!("{name}/{}", self.key.as_str())),
             size,
             headers: headers(self.headers),
             metadata: self.headers.user_metadata.clone(),
@@ -90,12 +87,15 @@ pub fn identity_of(blob: &NewBlob, md5: [u8; 16], checksum: &Checksum) -> Pairs 
         ("size", blob.size.to_string()),
         ("written", blob.written.millis().to_string()),
         ("md5", hex(&md5)),
-        ("checksum", format!("{} {}", checksum.algorithm().name(), hex(checksum.bytes()))),
+        ("checksum", checksum_in_words(checksum)),
     ];
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The checksum that `identity_of` put into words.
+pub fn checksum_in_words(checksum: &Checksum) -> String {
+    format!("{} {}", checksum.algorithm().name(), hex(checksum.bytes()))
+}
+
 pub fn checksum_of(words: &str) -> Option<Checksum> {
     let (name, digits) = words.split_once(' ')?;
     Checksum::new(Algorithm::from_name(name)?, &unhex(digits)?)

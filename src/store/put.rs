@@ -33,7 +33,7 @@ impl Store {
         let PutRequest { bucket, key, headers, conditions, promised } = request;
         self.check_put(bucket, &key, &conditions, promised.size).await?;
         let replaced_bytes = self.find(bucket, &key).await?.map_or(0, |current| current.size);
-        let purpose = Purpose { bucket, key: Some(&key), headers: &headers, part: None };
+        let purpose = Purpose { bucket, key: &key, headers: &headers, part: None };
         let body = self.ingest(purpose, &promised, replaced_bytes, source).await?;
         let asker = Asker { bucket, origin: meta::Origin::default(), waits: true };
         let record = self.record(asker, key, headers, conditions, body, None).await?;

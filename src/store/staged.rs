@@ -82,17 +82,15 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a body in, without a name. `replaced_bytes` are counted for the bucket already, and go.
+    /// Takes a body in, without a name: `purpose` has the one that it is to get. `replaced_bytes` are counted for the bucket already, and go.
     pub async fn take_in<S: Source>(
         &self,
-        bucket: BucketId,
+        purpose: Purpose<'_>,
         size: Option<u64>,
         replaced_bytes: u64,
         source: S,
     ) -> Result<Arrived, StoreError> {
         let promised = Promised { size, ..Promised::default() };
-        let headers = ObjectHeaders::default();
-        let purpose = Purpose { bucket, key: None, headers: &headers, part: None };
         Ok(Arrived(self.ingest(purpose, &promised, replaced_bytes, source).await?))
     }
 
@@ -100,12 +98,12 @@ impl Store {
     /// elsewhere, or are few, or the file system gives the file no name; nothing was done.
     pub async fn adopt(
         &self,
-        bucket: BucketId,
+        purpose: Purpose<'_>,
         staging: &Staging,
         replaced_bytes: u64,
     ) -> Result<Option<Arrived>, StoreError> {
         self.check_room()?;
-        let (id, size) = (staging.blob, staging.file.len()?);
+        let (bucket, id, size) = (purpose.bucket, staging.blob, staging.file.len()?);
         if size <= INLINE_MAX_BYTES as u64 || !staging.file.may_be_published() {
             return Ok(None);
         }
@@ -128,13 +126,10 @@ impl Store {
         };
         let (digests, claim) = futures_util::future::join(hashing, naming).await;
         let claim = claim?;
-        let (etag, sums) = digests?.finish();
-        let mut blob = self.new_blob(id, bucket, size, sums.chunks);
+        let (etag, checksum, chunks) = digests?.finish();
+        let mut blob = self.new_blob(id, bucket, size, chunks);
         let landed = Landed { claims: vec![claim], spare: chosen.spare, ..Landed::default() };
-        let headers = ObjectHeaders::default();
-        let purpose = Purpose { bucket, key: None, headers: &headers, part: None };
         complete(&mut blob, &landed, purpose, chosen.copies);
-        let checksum = sums.checksum.finish();
         Ok(Some(Arrived(Ingested { blob, etag, checksum, landed, room })))
     }
 

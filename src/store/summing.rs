@@ -4,26 +4,24 @@ use backend::NewFile;
 use meta::CHUNK_BYTES;
 use parking_lot::{Condvar, Mutex};
 use std::io;
-use types::ETag;
+use types::{Checksum, ETag};
 
-use crate::Promised;
 use crate::ingest::Sums;
 use crate::md5::Md5;
-use crate::parts::{GROUP_BYTES, Parts};
+use crate::parts::{GROUP_BYTES, Parts, sums};
 
 /// What is read and hashed at a time: a whole number of chunks, and still in a core's cache.
 const STEP_BYTES: u64 = 4 * CHUNK_BYTES;
 
 /// Of a file's bytes up to `until`.
 pub struct Digests {
-    md5: Hashing,
-    sums: Sums,
+    kind: Kind,
     until: u64,
 }
 
 /// A file up to `GROUP_BYTES` has the MD5 of its bytes, a larger one that of its parts.
-enum Hashing {
-    Whole(Md5),
+enum Kind {
+    Whole(Md5, Sums),
     Parts(Parts),
 }
 
@@ -46,13 +44,13 @@ struct State {
 
 impl Digests {
     fn new() -> Self {
-        Self { md5: Hashing::Whole(Md5::new()), sums: Sums::new(&Promised::default()), until: 0 }
+        Self { kind: Kind::Whole(Md5::new(), sums()), until: 0 }
     }
 
     /// How far it can go in one step, of a file that is written up to `written` and may grow.
     fn next(&self, written: u64) -> Option<u64> {
-        let step = match &self.md5 {
-            Hashing::Whole(_) if self.until < GROUP_BYTES => STEP_BYTES,
+        let step = match &self.kind {
+            Kind::Whole(..) if self.until < GROUP_BYTES => STEP_BYTES,
             _ => GROUP_BYTES,
         };
         Some(self.until + step).filter(|until| *until <= written)
@@ -62,42 +60,46 @@ impl Digests {
     fn hash(&mut self, file: &NewFile, until: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
         while self.until < until {
             if self.until == GROUP_BYTES
-                && let Hashing::Whole(_) = self.md5
+                && let Kind::Whole(..) = self.kind
             {
                 let mut parts = Parts::default();
                 parts.hash(file, GROUP_BYTES, buffer)?;
-                self.md5 = Hashing::Parts(parts);
+                self.kind = Kind::Parts(parts);
             }
             let end = until.min(self.until - self.until % GROUP_BYTES + GROUP_BYTES);
-            if let Hashing::Parts(parts) = &mut self.md5 {
-                parts.hash(file, end, buffer)?;
+            match &mut self.kind {
+                Kind::Parts(parts) => parts.hash(file, end, buffer)?,
+                Kind::Whole(md5, sums) => whole(file, self.until, end, buffer, md5, sums)?,
             }
-            self.sum(file, end, buffer)?;
+            self.until = end;
         }
         Ok(())
     }
 
-    fn sum(&mut self, file: &NewFile, end: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
-        while self.until < end {
-            let step = (end - self.until).min(STEP_BYTES);
-            buffer.resize(usize::try_from(step).unwrap_or_default(), 0);
-            file.read_all_at(buffer, self.until)?;
-            if let Hashing::Whole(md5) = &mut self.md5 {
-                md5.update(buffer);
-            }
-            self.sums.update(buffer);
-            self.until += step;
+    /// With the checksums of chunks at the end.
+    pub fn finish(self) -> (ETag, Checksum, Vec<u32>) {
+        match self.kind {
+            Kind::Whole(md5, sums) => (ETag::single(md5.finish()), sums.checksum.finish(), sums.chunks),
+            Kind::Parts(parts) => parts.finish(),
         }
-        Ok(())
     }
+}
 
-    pub fn finish(self) -> (ETag, Sums) {
-        let etag = match self.md5 {
-            Hashing::Whole(md5) => ETag::single(md5.finish()),
-            Hashing::Parts(parts) => parts.etag(),
-        };
-        (etag, self.sums)
+fn whole(
+    file: &NewFile,
+    from: u64,
+    end: u64,
+    buffer: &mut Vec<u8>,
+    md5: &mut Md5,
+    sums: &mut Sums,
+) -> io::Result<()> {
+    for at in (from..end).step_by(usize::try_from(STEP_BYTES).unwrap_or(usize::MAX)) {
+        buffer.resize(usize::try_from((end - at).min(STEP_BYTES)).unwrap_or_default(), 0);
+        file.read_all_at(buffer, at)?;
+        md5.update(buffer);
+        sums.update(buffer);
     }
+    Ok(())
 }
 
 impl Summing {
@@ -208,12 +210,12 @@ mod tests {
 
         fn check(self, wanted: &[u8]) {
             let digests = self.summing.finish(&self.file, wanted.len() as u64).unwrap();
-            let (found_etag, found) = digests.finish();
+            let (found_etag, checksum, chunks) = digests.finish();
             assert_eq!(found_etag, etag(wanted), "{} bytes", wanted.len());
-            let mut sums = Sums::new(&Promised::default());
+            let mut sums = sums();
             sums.update(wanted);
-            assert_eq!(found.chunks, sums.chunks);
-            assert_eq!(found.checksum.finish(), sums.checksum.finish());
+            assert_eq!(chunks, sums.chunks);
+            assert_eq!(checksum, sums.checksum.finish());
         }
     }
 

@@ -116,7 +116,7 @@ impl Store {
     /// Makes the mark of a directory; its key ends with a slash.
     pub async fn make_directory(&self, asker: Asker, key: Key, headers: ObjectHeaders) -> TreeAnswer<Object> {
         let Asker { bucket, origin, .. } = asker;
-        let mark = self.mark(bucket, headers).await?;
+        let mark = self.mark(bucket, &key, headers).await?;
         self.commit_alone(Order::Shared, move |txn| {
             txn.caused_by(origin);
             let file = key.as_str().strip_suffix('/').and_then(|name| Key::new(name).ok());
@@ -136,7 +136,7 @@ impl Store {
     /// is in.
     pub async fn remove_directory(&self, asker: Asker, key: Key, left: Option<Key>) -> TreeAnswer<()> {
         let Asker { bucket, origin, .. } = asker;
-        let mark = self.mark(bucket, directory_headers()).await?;
+        let mark = self.mark_of(bucket, left.as_ref()).await?;
         self.commit_alone(Order::Alone, move |txn| {
             txn.caused_by(origin);
             let first = txn.first_below(bucket, key.as_str(), &Start::Beginning)?;
@@ -173,7 +173,7 @@ impl Store {
         if quick {
             return Ok(());
         }
-        let mark = self.mark(bucket, directory_headers()).await?;
+        let mark = self.mark_of(bucket, left.as_ref()).await?;
         self.commit_alone(Order::Alone, move |txn| {
             txn.caused_by(origin);
             if txn.object(bucket, &key)?.is_none() {
@@ -188,7 +188,8 @@ impl Store {
 
     pub async fn rename(&self, asker: Asker, rename: Rename) -> TreeAnswer<()> {
         let Asker { bucket, origin, .. } = asker;
-        let mark = self.mark(bucket, directory_headers()).await?;
+        let left = rename.left.as_ref().filter(|_| stays_alone(&rename));
+        let mark = self.mark_of(bucket, left).await?;
         self.commit_alone(Order::Alone, move |txn| {
             txn.caused_by(origin);
             if rename.exchange {
@@ -202,9 +203,17 @@ impl Store {
         .await
     }
 
-    async fn mark(&self, bucket: BucketId, headers: ObjectHeaders) -> Result<Mark, StoreError> {
+    /// For a directory that may be left with nothing in it.
+    async fn mark_of(&self, bucket: BucketId, left: Option<&Key>) -> Result<Option<Mark>, StoreError> {
+        match left {
+            Some(key) => self.mark(bucket, key, directory_headers()).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn mark(&self, bucket: BucketId, key: &Key, headers: ObjectHeaders) -> Result<Mark, StoreError> {
         let promised = Promised { size: Some(0), ..Promised::default() };
-        let purpose = Purpose { bucket, key: None, headers: &headers, part: None };
+        let purpose = Purpose { bucket, key, headers: &headers, part: None };
         let body = self.ingest(purpose, &promised, 0, Nothing).await?;
         Ok(Mark { body, headers, now: self.now() })
     }
@@ -215,8 +224,14 @@ pub fn directory_headers() -> ObjectHeaders {
 }
 
 /// Marks the directory `left` if all that lies below it is what begins with `going`.
-fn stay(txn: &mut Txn<'_>, bucket: BucketId, left: Option<&Key>, going: &str, mark: Mark) -> TreeAnswer<()> {
-    let Some(left) = left else { return Ok(()) };
+fn stay(
+    txn: &mut Txn<'_>,
+    bucket: BucketId,
+    left: Option<&Key>,
+    going: &str,
+    mark: Option<Mark>,
+) -> TreeAnswer<()> {
+    let (Some(left), Some(mark)) = (left, mark) else { return Ok(()) };
     let first = txn.first_below(bucket, left.as_str(), &Start::Beginning)?;
     let is_going = |key: &Key| match going.ends_with('/') {
         true => key.as_str().starts_with(going),
@@ -240,7 +255,7 @@ fn exchange(txn: &mut Txn<'_>, bucket: BucketId, rename: &Rename) -> TreeAnswer<
     if done { Ok(()) } else { Err(Refusal::Missing.into()) }
 }
 
-fn rename_file(txn: &mut Txn<'_>, bucket: BucketId, rename: &Rename, mark: Mark) -> TreeAnswer<()> {
+fn rename_file(txn: &mut Txn<'_>, bucket: BucketId, rename: &Rename, mark: Option<Mark>) -> TreeAnswer<()> {
     let Rename { from, to, no_replace, .. } = rename;
     if txn.object(bucket, from)?.is_none() {
         return Err(Refusal::Missing.into());
@@ -253,20 +268,23 @@ fn rename_file(txn: &mut Txn<'_>, bucket: BucketId, rename: &Rename, mark: Mark)
         _ if from == to => return Ok(()),
         _ => {}
     }
-    if stays_alone(rename) {
-        stay(txn, bucket, rename.left.as_ref(), from.as_str(), mark)?;
-    }
+    stay(txn, bucket, rename.left.as_ref(), from.as_str(), mark)?;
     txn.move_object(bucket, from, to)?;
     Ok(())
 }
 
-/// Within one directory something is left in it anyway.
+/// Whether nothing may be left in the directory; within it, the new name is.
 fn stays_alone(rename: &Rename) -> bool {
     let left = rename.left.as_ref().map_or("", |left| left.as_str());
     !rename.to.as_str().starts_with(left)
 }
 
-fn rename_directory(txn: &mut Txn<'_>, bucket: BucketId, rename: &Rename, mark: Mark) -> TreeAnswer<()> {
+fn rename_directory(
+    txn: &mut Txn<'_>,
+    bucket: BucketId,
+    rename: &Rename,
+    mark: Option<Mark>,
+) -> TreeAnswer<()> {
     let Rename { from, to, no_replace, .. } = rename;
     if txn.first_below(bucket, from.as_str(), &Start::Beginning)?.is_none() {
         return Err(Refusal::Missing.into());
@@ -275,9 +293,7 @@ fn rename_directory(txn: &mut Txn<'_>, bucket: BucketId, rename: &Rename, mark: 
         return if to == from { Ok(()) } else { Err(Refusal::Inside.into()) };
     }
     place_for_directory(txn, bucket, to, *no_replace)?;
-    if stays_alone(rename) {
-        stay(txn, bucket, rename.left.as_ref(), from.as_str(), mark)?;
-    }
+    stay(txn, bucket, rename.left.as_ref(), from.as_str(), mark)?;
     match txn.move_tree(bucket, from.as_str(), to.as_str(), MAX_MOVED_KEYS)? {
         Ok(_) => Ok(()),
         Err(NotMoved::TooMany) => Err(Refusal::TooMany.into()),

@@ -13,6 +13,7 @@ use types::{
 use crate::ingest::Ingested;
 use crate::md5::Md5;
 use crate::purpose::Purpose;
+use crate::snapshot::Joint;
 use crate::{
     CompleteUpload, CreateUpload, NamedPart, OpenObject, PartList, Promised, Reader, Source, SourceError,
     Store, StoreError, StoredPart, Upload, UploadRef, Written,
@@ -65,12 +66,8 @@ impl Store {
         if let Some(size) = promised.size.filter(|size| *size > self.limits().max_object_size_bytes) {
             return Err(StoreError::TooLarge { size, max: self.limits().max_object_size_bytes });
         }
-        let purpose = Purpose {
-            bucket: upload.bucket,
-            key: Some(&upload.key),
-            headers: &begun.headers,
-            part: Some(number),
-        };
+        let purpose =
+            Purpose { bucket: upload.bucket, key: &upload.key, headers: &begun.headers, part: Some(number) };
         let Ingested { blob, etag, checksum, room, landed } =
             self.ingest(purpose, &promised, 0, source).await?;
         let blob_id = blob.id;
@@ -136,10 +133,12 @@ impl Store {
     }
 
     pub async fn complete_upload(&self, request: CompleteUpload) -> Result<Written, StoreError> {
-        let now = self.now();
-        self.commit(Order::Alone, move |txn| {
+        let (now, name) = (self.now(), self.noted_bucket(request.upload.bucket));
+        let work = move |txn: &mut Txn<'_>| {
             let UploadRef { bucket, key, id } = &request.upload;
-            let Some(upload) = txn.upload(*bucket, key, *id)? else { return again(txn, &request) };
+            let Some(upload) = txn.upload(*bucket, key, *id)? else {
+                return Ok((again(txn, &request)?, None));
+            };
             let parts = txn.parts(*id)?;
             let chosen = choose(&request.parts, &parts, upload.checksum)?;
             let size = chosen.iter().map(|(_, part)| part.size).sum();
@@ -157,7 +156,8 @@ impl Store {
                 size: part.size,
                 checksum: part.checksum,
             });
-            txn.add_composite(blob, *bucket, layout.collect());
+            let layout: Vec<BlobPart> = layout.collect();
+            txn.add_composite(blob, *bucket, layout.clone());
             let draft =
                 Draft { blob, inline: false, size, etag, modified: now, checksum, headers: upload.headers };
             txn.written_by(Cause::Complete);
@@ -173,9 +173,23 @@ impl Store {
                 checksum,
             });
             txn.queue_expiry(*bucket, key, *id, now);
-            Ok(Written::of(&record))
-        })
-        .await
+            let joint = name.map(|bucket| Joint {
+                blob,
+                bucket,
+                key: key.clone(),
+                upload: Some(*id),
+                modified: now,
+                etag,
+                checksum,
+                parts: layout,
+            });
+            Ok((Written::of(&record), joint))
+        };
+        let (written, joint) = self.commit(Order::Alone, work).await?;
+        if let Some(joint) = joint {
+            self.note_joint(&joint).await;
+        }
+        Ok(written)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod coherence;
 mod commands;
+mod described;
 #[path = "../bench/fill.rs"]
 mod fill;
 mod life;

@@ -58,6 +58,35 @@ fn wait_for_cleanup(node: &Node) {
     }
 }
 
+struct Upload {
+    key: &'static str,
+    id: String,
+}
+
+async fn begin(client: &S3Client, key: &'static str) -> Upload {
+    let answer = client.create_upload(key).await.expect("an upload");
+    Upload { key, id: answer.xml().expect("XML").text_of("UploadId").to_owned() }
+}
+
+impl Upload {
+    async fn part(&self, client: &S3Client, number: u16, len: usize) -> (u16, String) {
+        let answer = client.put_part(self.key, &self.id, number, body(u64::from(number), len)).await;
+        (number, answer.expect("an answer").etag())
+    }
+
+    async fn complete(&self, client: &S3Client, parts: &[(u16, String)]) {
+        assert_eq!(client.complete(self.key, &self.id, parts, &[]).await.expect("an answer").status, 200);
+    }
+
+    async fn end(&self, client: &S3Client, parts: &[(u16, usize)]) {
+        let mut sent = Vec::new();
+        for (number, len) in parts {
+            sent.push(self.part(client, *number, *len).await);
+        }
+        self.complete(client, &sent).await;
+    }
+}
+
 /// Lives through the loss of its data directory.
 async fn loses_its_data_directory(backends: Vec<String>, copies: usize) {
     let names: Vec<&str> = if copies == 2 { vec!["disk", "far"] } else { vec!["far"] };
@@ -73,14 +102,10 @@ async fn loses_its_data_directory(backends: Vec<String>, copies: usize) {
     for n in 0..6 {
         put(&client, &format!("k{n}"), 20 + n, 40_000).await;
     }
-    let upload = client.create_upload("parts").await.expect("an upload");
-    let upload = upload.xml().expect("XML").text_of("UploadId").to_owned();
-    let mut parts = Vec::new();
-    for (number, len) in [(1, 5 << 20), (2, 1000)] {
-        let answer = client.put_part("parts", &upload, number, body(u64::from(number), len)).await;
-        parts.push((number, answer.expect("an answer").etag()));
-    }
-    assert_eq!(client.complete("parts", &upload, &parts, &[]).await.expect("an answer").status, 200);
+    let whole = begin(&client, "parts").await;
+    whole.end(&client, &[(1, 5 << 20), (2, 1000)]).await;
+    let begun = begin(&client, "parts begun before").await;
+    let early = begun.part(&client, 1, 5 << 20).await;
     let first = json(&node, &["snapshot"]);
     assert_eq!(first["tally"]["stored"], names.len(), "{first}");
     put(&client, "k9", 30, 100).await;
@@ -91,6 +116,9 @@ async fn loses_its_data_directory(backends: Vec<String>, copies: usize) {
     put(&client, "k0", 40, 50_000).await;
     put(&client, "later", 41, 70_000).await;
     put(&client, "later/large", 42, 10 << 20).await;
+    let late = begun.part(&client, 2, 2000).await;
+    begun.complete(&client, &[early, late]).await;
+    begin(&client, "later/parts").await.end(&client, &[(1, 6 << 20), (9, 3000)]).await;
     for key in ["k1", "k2"] {
         assert_eq!(client.delete(key).await.expect("an answer").status, 204);
     }
@@ -102,7 +130,7 @@ async fn loses_its_data_directory(backends: Vec<String>, copies: usize) {
     let restored = json(&node, &["restore"]);
     assert_eq!(
         (restored["recovered"].as_u64(), restored["deleted_since"].as_u64()),
-        (Some(3), Some(2)),
+        (Some(5), Some(2)),
         "{restored}"
     );
     assert_eq!(restored["lost"].as_array().unwrap().len(), 0, "{restored}");

@@ -22,6 +22,8 @@ pub struct NewFile {
     pub(super) temporary: Option<String>,
     /// It had a name and lost it: it cannot get one again.
     pub(super) nameless: bool,
+    /// It will be synced: the kernel begins to write early.
+    synced: bool,
     begun: AtomicU64,
     /// How far a sync was asked for.
     asked: AtomicU64,
@@ -30,11 +32,12 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    pub(super) fn new(file: File, temporary: Option<String>) -> Self {
+    pub(super) fn new(file: File, temporary: Option<String>, synced: bool) -> Self {
         Self {
             file,
             temporary,
             nameless: false,
+            synced,
             begun: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             failed: Mutex::new(None),
@@ -46,7 +49,7 @@ impl NewFile {
         let end = offset + bytes.len() as u64;
         let begun = self.begun.load(Ordering::Relaxed);
         // What is written out of order is left to the sync.
-        if end.saturating_sub(begun) >= WRITE_BEHIND_BYTES {
+        if self.synced && end.saturating_sub(begun) >= WRITE_BEHIND_BYTES {
             self.begun.store(end, Ordering::Relaxed);
             begin_writing(&self.file, begun, end - begun);
         }

@@ -8,7 +8,7 @@
 use super::{NewFile, StoredFile, SyncRule};
 use crate::meter::Meter;
 use crate::{BackendError, Fault, Location};
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, CWD, IFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -57,7 +57,9 @@ impl Tree {
             make_dir(&tree.root, folder)?;
         }
         for shard in 0..SHARDS {
-            make_dir(&tree.root, &format!("{below}{shard:02x}"))?;
+            let folder = format!("{below}{shard:02x}");
+            make_dir(&tree.root, &folder)?;
+            keep_no_access_times(tree.open_dir(&folder)?);
         }
         // Once, whatever the rule says.
         tree.open_dir(below.trim_end_matches('/'))?.sync_all()?;
@@ -101,7 +103,7 @@ impl Tree {
         let temporary = temporary(location);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
         let file = self.open_beneath(&temporary, flags, NEW_MODE)?;
-        Ok(NewFile::new(file, Some(temporary)))
+        Ok(NewFile::new(file, Some(temporary), self.sync.file))
     }
 
     /// As `create`, where no intent says that there will be such a blob: a crash must leave nothing of it. On a file
@@ -122,7 +124,7 @@ impl Tree {
         self.check_fence()?;
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = self.open_beneath(folder(location.as_str()), flags, NEW_MODE)?;
-        Ok(NewFile::new(file, None))
+        Ok(NewFile::new(file, None, self.sync.file))
     }
 
     /// Makes the file's bytes and its name durable. Before this is called, an intent must be too.
@@ -298,6 +300,17 @@ fn make_dir(root: impl AsFd, folder: &str) -> io::Result<()> {
     match fs::mkdirat(root, folder, Mode::RWXU) {
         Err(Errno::EXIST) | Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A blob says nothing by the time of its last read: none is written, and the kernel looks for none on each read.
+/// New files have this from their directory. Some file systems do not have it.
+fn keep_no_access_times(dir: impl AsFd) {
+    if let Ok(flags) = fs::ioctl_getflags(&dir)
+        && !flags.contains(IFlags::NOATIME)
+        && let Err(error) = fs::ioctl_setflags(&dir, flags | IFlags::NOATIME)
+    {
+        tracing::debug!(%error, "times of access are kept");
     }
 }
 

@@ -1,11 +1,9 @@
-//! What a snapshot says of itself: text, so that a person can read it, closed by a checksum of its own, so
-//! that half of one is none.
+//! What a snapshot says of itself: text, so that a person can read it.
 
-use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use types::Timestamp;
 
-use crate::hex::hex;
+use super::seal::{seal, unseal};
 
 const TITLE: &str = "s3-orchestrator snapshot 1";
 
@@ -42,19 +40,12 @@ impl Manifest {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "file {size} {sum} {name}");
         }
-        let end = hex(&Sha256::digest(text.as_bytes()));
-        text.push_str(&format!("end {end}\n"));
-        text
+        seal(text)
     }
 
     /// `None`: it is not whole, or of another version.
     pub fn decode(text: &str) -> Option<Self> {
-        let (body, end) = text.strip_suffix('\n')?.rsplit_once('\n')?;
-        let body = format!("{body}\n");
-        if end.strip_prefix("end ")? != hex(&Sha256::digest(body.as_bytes())) {
-            return None;
-        }
-        let mut lines = body.lines();
+        let mut lines = unseal(text)?.lines();
         if lines.next()? != TITLE {
             return None;
         }

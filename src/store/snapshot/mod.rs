@@ -4,10 +4,14 @@
 //! that a backend has from earlier snapshots are not sent again. Last goes the manifest, which names them all: a
 //! snapshot without one does not exist. What none of the kept manifests names is deleted.
 
+mod joint;
 mod manifest;
+mod note;
 mod place;
 mod recover;
+mod rejoin;
 mod restore;
+mod seal;
 mod sums;
 
 use backend::{BackendError, Location, NewReplica};
@@ -24,6 +28,7 @@ use types::{BlobId, Timestamp};
 use crate::member::Member;
 use crate::toll::Toll;
 use crate::{OrderError, Store, StoreError};
+pub(crate) use joint::Joint;
 use manifest::{File, Manifest};
 use place::Kept;
 pub(crate) use restore::UNFINISHED;
@@ -355,12 +360,13 @@ impl Way {
         Ok(())
     }
 
-    /// Deletes the snapshots beyond the newest, then the files that none names any more.
+    /// Deletes the snapshots beyond the newest, then the files that none names any more, and what is said of objects
+    /// that all of them have.
     async fn prune(&mut self, kept: Kept, newest: &Manifest, keep: usize) -> Result<(), StoreError> {
         let backend = &*self.member.backend;
         let older = kept.manifests.iter().rev().filter(|((_, id), _)| *id != newest.id);
         let mut named: BTreeSet<String> = newest.files.iter().map(|file| file.sum.clone()).collect();
-        let (mut doomed, mut all_read) = (Vec::new(), true);
+        let (mut doomed, mut all_read, mut in_all) = (Vec::new(), true, newest.next);
         for (nth, (_, (location, size))) in older.enumerate() {
             if nth + 1 >= keep {
                 doomed.push(location.clone());
@@ -368,7 +374,10 @@ impl Way {
             }
             self.member.may_call(1).await;
             match place::read_manifest(backend, location, *size).await? {
-                Some(manifest) => named.extend(manifest.files.into_iter().map(|file| file.sum)),
+                Some(manifest) => {
+                    in_all = in_all.min(manifest.next);
+                    named.extend(manifest.files.into_iter().map(|file| file.sum));
+                }
                 None => all_read = false,
             }
         }
@@ -382,7 +391,9 @@ impl Way {
             return Ok(());
         }
         let unnamed = kept.files.keys().filter(|(_, sum)| !named.contains(sum));
-        let unnamed: Vec<Location> = unnamed.map(|(node, sum)| place::file(node, sum)).collect();
+        let mut unnamed: Vec<Location> = unnamed.map(|(node, sum)| place::file(node, sum)).collect();
+        let joints = kept.joints.iter().filter(|((_, blob), _)| blob.0 < in_all);
+        unnamed.extend(joints.map(|(_, (location, _))| location.clone()));
         Ok(self.member.judge(place::remove(backend, &unnamed).await)?)
     }
 }

@@ -8,12 +8,16 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use types::{BlobId, ByteRange};
 
+use super::joint::Joint;
 use super::manifest::Manifest;
 
 const MANIFEST: &str = ".snapshot";
+const JOINTS: &str = "joints/";
+/// No number of a blob ends so.
+const JOINT: &str = ".joint";
 const LIST_PAGE: usize = 1000;
-/// A hundred thousand files; nobody's manifest is longer.
-const MANIFEST_MAX_BYTES: u64 = 16 << 20;
+/// A hundred thousand files; nobody's manifest is longer, nor what is said of ten thousand parts.
+const TEXT_MAX_BYTES: u64 = 16 << 20;
 
 pub fn manifest(node: &str, id: &str) -> Location {
     Location::new(format!("{KEPT_ASIDE}{node}/{id}{MANIFEST}"))
@@ -27,6 +31,10 @@ fn files(node: &str) -> String {
     format!("{KEPT_ASIDE}{node}/files/")
 }
 
+pub fn joint(node: &str, blob: BlobId) -> Location {
+    Location::new(format!("{KEPT_ASIDE}{node}/{JOINTS}{blob}{JOINT}"))
+}
+
 /// What a backend has of snapshots.
 #[derive(Debug, Default)]
 pub struct Kept {
@@ -34,6 +42,8 @@ pub struct Kept {
     pub manifests: BTreeMap<(String, String), (Location, u64)>,
     /// Node and sum, with the file's size.
     pub files: BTreeMap<(String, String), u64>,
+    /// What objects are made of, by their blobs, with the size of the note.
+    pub joints: BTreeMap<(String, BlobId), (Location, u64)>,
 }
 
 impl Kept {
@@ -48,6 +58,10 @@ impl Kept {
                 let Some((node, name)) = name.split_once('/') else { continue };
                 if let Some(sum) = name.strip_prefix("files/") {
                     kept.files.insert((node.to_owned(), sum.to_owned()), found.size);
+                } else if let Some(blob) = name.strip_prefix(JOINTS) {
+                    let blob = blob.strip_suffix(JOINT).and_then(|text| u64::from_str_radix(text, 16).ok());
+                    let at = (found.location.clone(), found.size);
+                    kept.joints.extend(blob.map(|blob| ((node.to_owned(), BlobId(blob)), at)));
                 } else if let Some(id) = name.strip_suffix(MANIFEST) {
                     let at = (found.location.clone(), found.size);
                     kept.manifests.insert((node.to_owned(), id.to_owned()), at);
@@ -73,7 +87,24 @@ pub async fn read_manifest(
     location: &Location,
     size: u64,
 ) -> Result<Option<Manifest>, BackendError> {
-    if size == 0 || size > MANIFEST_MAX_BYTES {
+    Ok(read_text(backend, location, size).await?.and_then(|text| Manifest::decode(&text)))
+}
+
+/// `None`: it is not whole.
+pub async fn read_joint(
+    backend: &dyn Backend,
+    location: &Location,
+    size: u64,
+) -> Result<Option<Joint>, BackendError> {
+    Ok(read_text(backend, location, size).await?.and_then(|text| Joint::decode(&text)))
+}
+
+async fn read_text(
+    backend: &dyn Backend,
+    location: &Location,
+    size: u64,
+) -> Result<Option<String>, BackendError> {
+    if size == 0 || size > TEXT_MAX_BYTES {
         return Ok(None);
     }
     let mut reader = backend.read(location, ByteRange { start: 0, end: size }).await?;
@@ -81,7 +112,7 @@ pub async fn read_manifest(
     while let Some(piece) = reader.next().await? {
         bytes.extend_from_slice(&piece);
     }
-    Ok(String::from_utf8(bytes).ok().and_then(|text| Manifest::decode(&text)))
+    Ok(String::from_utf8(bytes).ok())
 }
 
 /// Writes something small in one piece.

@@ -15,6 +15,7 @@ use types::checksum::chunk_sum;
 use types::{BlobId, BucketId, BucketName, ByteRange, Checksum, ETag, Key, ObjectHeaders};
 use types::{Timestamp, WriteConditions};
 
+use super::joint::Joint;
 use super::manifest::Manifest;
 use super::restore::Restored;
 use crate::adopt;
@@ -39,10 +40,10 @@ const NUMBERS_BITS: u32 = 20;
 const KEY_MAX_BYTES: usize = 1024;
 
 pub(super) struct Recovery<'a> {
-    meta: &'a Meta,
+    pub(super) meta: &'a Meta,
     fleet: &'a Fleet,
     settings: &'a InForce,
-    manifest: &'a Manifest,
+    pub(super) manifest: &'a Manifest,
     now: Timestamp,
     /// Replicas of the snapshot that are not there.
     absent: HashSet<(BlobId, Target)>,
@@ -51,7 +52,9 @@ pub(super) struct Recovery<'a> {
     /// Copies of the snapshot's blobs that no record names.
     copies: Vec<(BlobId, Target)>,
     intended: BTreeSet<BlobId>,
-    highest: u64,
+    /// What is said of objects that no record names.
+    pub(super) joints: BTreeMap<BlobId, Joint>,
+    pub(super) highest: u64,
 }
 
 /// A blob that describes itself.
@@ -69,7 +72,7 @@ struct Candidate {
 }
 
 /// One that was read, and is what it says.
-struct Whole {
+pub(super) struct Whole {
     id: BlobId,
     candidate: Candidate,
     sums: Vec<u32>,
@@ -78,7 +81,7 @@ struct Whole {
 
 /// What is left of a blob of the snapshot.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Left {
+pub(super) enum Left {
     There,
     /// Gone from backends that are there: it was deleted.
     Deleted,
@@ -95,8 +98,20 @@ impl<'a> Recovery<'a> {
         now: Timestamp,
     ) -> Self {
         let (absent, candidates, intended) = (HashSet::new(), BTreeMap::new(), BTreeSet::new());
-        let copies = Vec::new();
-        Self { meta, fleet, settings, manifest, now, absent, candidates, copies, intended, highest: 0 }
+        let (copies, joints) = (Vec::new(), BTreeMap::new());
+        Self {
+            meta,
+            fleet,
+            settings,
+            manifest,
+            now,
+            absent,
+            candidates,
+            copies,
+            intended,
+            joints,
+            highest: 0,
+        }
     }
 
     pub async fn run(mut self, without: &[String], restored: &mut Restored) -> Result<(), OrderError> {
@@ -146,7 +161,7 @@ impl<'a> Recovery<'a> {
             let ours = comparison.unnamed().filter(|found| member.number_in(&found.location).is_some());
             self.sort(member, ours.collect(), restored).await?;
             if next.is_none() {
-                return Ok(());
+                return self.look_for_joints(member, restored).await;
             }
         }
     }
@@ -207,7 +222,7 @@ impl<'a> Recovery<'a> {
 
     fn candidate(&mut self, id: BlobId, about: About, target: Target) -> Result<(), &'static str> {
         let bucket = about.said("bucket").and_then(|name| BucketName::new(name.to_owned()).ok());
-        let bucket = bucket.and_then(|name| self.settings.buckets.read().get(&name).map(|record| record.id));
+        let bucket = bucket.and_then(|name| self.bucket_of(&name));
         let bucket = bucket.ok_or("it does not say which bucket it is of, or that is not configured")?;
         let incomplete = about.said("incomplete").is_some();
         let written = about.said("written").and_then(|text| text.parse().ok()).map(Timestamp);
@@ -252,38 +267,38 @@ impl<'a> Recovery<'a> {
 
     /// Reads every candidate to its end, and makes objects of those that are what they say.
     async fn record_candidates(&mut self, restored: &mut Restored) -> Result<(), StoreError> {
-        let mut by_key: BTreeMap<(BucketId, Option<Key>), Vec<Whole>> = BTreeMap::new();
+        let mut wholes = BTreeMap::new();
         let candidates = std::mem::take(&mut self.candidates);
         let fleet = self.fleet;
         let reading: Vec<_> = candidates.into_iter().map(|(id, one)| read(fleet, id, one)).collect();
         let mut readings = iter(reading).buffered(AT_A_TIME);
         while let Some(read) = readings.next().await {
             match read {
-                Ok(whole) => {
-                    let key = whole.candidate.key.clone().filter(|_| whole.candidate.part.is_none());
-                    by_key.entry((whole.candidate.bucket, key)).or_default().push(whole);
-                }
+                Ok(whole) => drop(wholes.insert(whole.id, whole)),
                 Err(why) => restored.left.push(why),
             }
+        }
+        self.record_joints(&mut wholes, restored)?;
+        let mut by_key: BTreeMap<(BucketId, Option<Key>), Vec<Whole>> = BTreeMap::new();
+        for whole in wholes.into_values() {
+            let key = whole.candidate.key.clone().filter(|_| whole.candidate.part.is_none());
+            by_key.entry((whole.candidate.bucket, key)).or_default().push(whole);
         }
         for ((bucket, key), mut all) in by_key {
             all.sort_by_key(|whole| (whole.candidate.time, whole.id));
             let newest = match &key {
                 Some(key) => {
                     let current = self.meta.object(bucket, key)?;
-                    let newest = all.pop_if(|newest| self.is_newer(newest, current.as_ref()));
+                    let newer = |one: &mut Whole| self.is_newer(one.id, one.candidate.time, current.as_ref());
+                    let newest = all.pop_if(newer);
                     newest.map(|newest| (key, newest, current))
                 }
                 None => None,
             };
             if let Some((key, newest, current)) = newest {
                 let beside = match current {
-                    Some(current) if self.left_of(current.blob)? == Left::There => {
-                        let name = beside(key.as_str(), &current.blob.to_string());
-                        restored.set_beside.extend(name.as_ref().map(|name| self.shown(bucket, name)));
-                        name.map(|name| (name, current))
-                    }
-                    _ => None,
+                    Some(current) => self.kept_beside(bucket, key, current, restored)?,
+                    None => None,
                 };
                 self.record(key.clone(), newest, beside)?;
                 restored.recovered += 1;
@@ -297,58 +312,57 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    fn is_newer(&self, whole: &Whole, current: Option<&ObjectRecord>) -> bool {
+    pub(super) fn is_newer(&self, id: BlobId, time: Timestamp, current: Option<&ObjectRecord>) -> bool {
         current.is_none_or(|current| {
             let gone = !matches!(self.left_of(current.blob), Ok(Left::There));
-            gone || whole.id.0 > current.version.0 || whole.candidate.time > current.modified
+            // Numbers of versions that this restore gave say nothing; those of blobs are in order.
+            let later = (time, id) > (current.modified, current.blob);
+            gone || id.0 > current.version.0 || later
         })
     }
 
-    fn shown(&self, bucket: BucketId, key: &Key) -> String {
+    /// What is displaced, and the name that it gets, if its bytes are there.
+    pub(super) fn kept_beside(
+        &self,
+        bucket: BucketId,
+        key: &Key,
+        current: ObjectRecord,
+        restored: &mut Restored,
+    ) -> Result<Option<(Key, ObjectRecord)>, StoreError> {
+        if self.left_of(current.blob)? != Left::There {
+            return Ok(None);
+        }
+        let name = beside(key.as_str(), &current.blob.to_string());
+        restored.set_beside.extend(name.as_ref().map(|name| self.shown(bucket, name)));
+        Ok(name.map(|name| (name, current)))
+    }
+
+    pub(super) fn bucket_of(&self, name: &BucketName) -> Option<BucketId> {
+        self.settings.buckets.read().get(name).map(|record| record.id)
+    }
+
+    pub(super) fn shown(&self, bucket: BucketId, key: &Key) -> String {
         let name = self.settings.bucket_name(bucket);
         format!("{}/{}", name.map(|name| name.to_string()).unwrap_or_default(), key.as_str())
     }
 
     /// One commit: the object, and what it displaces under another name.
     fn record(&self, key: Key, whole: Whole, beside: Option<(Key, ObjectRecord)>) -> Result<(), StoreError> {
-        let Whole { id, candidate, sums, md5 } = whole;
-        let (bucket, size) = (candidate.bucket, candidate.size);
-        let new = NewBlob {
-            id,
-            bucket,
-            size,
-            sums,
-            written: candidate.time,
-            targets: candidate.targets,
-            inline: None,
-            unfinished: None,
-            wants_more: false,
-            named: None,
-        };
+        let (bucket, etag, checksum) =
+            (whole.candidate.bucket, ETag::single(whole.md5), whole.candidate.checksum);
         let draft = Draft {
-            blob: id,
+            blob: whole.id,
             inline: false,
-            size,
-            etag: ETag::single(md5),
-            modified: candidate.time,
-            checksum: candidate.checksum,
-            headers: candidate.headers,
+            size: whole.candidate.size,
+            etag,
+            modified: whole.candidate.time,
+            checksum,
+            headers: whole.headers(),
         };
         let work = move |txn: &mut Txn<'_>| {
-            let always = WriteConditions::default();
-            if let Some((name, current)) = beside {
-                txn.reference_blob(current.blob)?;
-                let ObjectRecord { blob, inline, size, etag, modified, checksum, headers, .. } = current;
-                let draft = Draft { blob, inline, size, etag, modified, checksum, headers };
-                txn.write_object(bucket, &name, draft, &always)?;
-            }
-            // The intent ends with the settling of all of them: other places may be in it.
-            let intent = txn.intent(id)?;
-            txn.add_blob(new);
-            if let Some(intent) = intent {
-                txn.add_intent(id, &intent);
-            }
-            txn.write_object(bucket, &key, draft, &always)?;
+            set_beside(txn, bucket, beside)?;
+            add_whole(txn, whole)?;
+            txn.write_object(bucket, &key, draft, &WriteConditions::default())?;
             Ok::<(), StoreError>(())
         };
         self.meta.commit_and_wait(Order::Shared, work)
@@ -385,7 +399,7 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    fn left_of(&self, id: BlobId) -> Result<Left, meta::MetaError> {
+    pub(super) fn left_of(&self, id: BlobId) -> Result<Left, meta::MetaError> {
         let Some(record) = self.meta.blob(id)? else { return Ok(Left::Lost) };
         match &record.content {
             Content::Parts(parts) => {
@@ -461,6 +475,14 @@ impl Candidate {
 }
 
 impl Whole {
+    pub(super) fn id(&self) -> BlobId {
+        self.id
+    }
+
+    pub(super) fn headers(&self) -> ObjectHeaders {
+        self.candidate.headers.clone()
+    }
+
     /// What it is called when its name is not known, or is another's.
     fn name(&self) -> Option<Key> {
         let id = self.id.to_string();
@@ -472,8 +494,45 @@ impl Whole {
     }
 }
 
+/// Records its bytes, with one reference.
+pub(super) fn add_whole(txn: &mut Txn<'_>, whole: Whole) -> Result<(), StoreError> {
+    let Whole { id, candidate, sums, .. } = whole;
+    // The intent ends with the settling of all of them: other places may be in it.
+    let intent = txn.intent(id)?;
+    txn.add_blob(NewBlob {
+        id,
+        bucket: candidate.bucket,
+        size: candidate.size,
+        sums,
+        written: candidate.time,
+        targets: candidate.targets,
+        inline: None,
+        unfinished: None,
+        wants_more: false,
+        named: None,
+    });
+    if let Some(intent) = intent {
+        txn.add_intent(id, &intent);
+    }
+    Ok(())
+}
+
+/// Another name for what will lose its own.
+pub(super) fn set_beside(
+    txn: &mut Txn<'_>,
+    bucket: BucketId,
+    displaced: Option<(Key, ObjectRecord)>,
+) -> Result<(), StoreError> {
+    let Some((name, current)) = displaced else { return Ok(()) };
+    txn.reference_blob(current.blob)?;
+    let ObjectRecord { blob, inline, size, etag, modified, checksum, headers, .. } = current;
+    let draft = Draft { blob, inline, size, etag, modified, checksum, headers };
+    txn.write_object(bucket, &name, draft, &WriteConditions::default())?;
+    Ok(())
+}
+
 /// A directory's marker needs no second one.
-fn beside(key: &str, what: &str) -> Option<Key> {
+pub(super) fn beside(key: &str, what: &str) -> Option<Key> {
     let suffix = format!(".restored-{what}");
     let kept = key.floor_char_boundary(KEY_MAX_BYTES - suffix.len());
     let kept = key.get(..kept).unwrap_or_default();
