@@ -1,8 +1,7 @@
 //! Text that says at its end what it is: half of it is none.
 
 use sha2::{Digest as _, Sha256};
-
-use crate::hex::hex;
+use types::hex::hex;
 
 /// `text` ends with a line.
 pub fn seal(mut text: String) -> String {
