@@ -164,6 +164,11 @@ impl Staged {
         Changing { state: self.state.lock(), shown: &self.shown }
     }
 
+    /// `None` while somebody else looks at it, perhaps over a network.
+    pub fn try_state(&self) -> Option<Changing<'_>> {
+        Some(Changing { state: self.state.try_lock()?, shown: &self.shown })
+    }
+
     pub fn shown(&self) -> Shown {
         *self.shown.lock()
     }

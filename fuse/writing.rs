@@ -217,19 +217,6 @@ impl FileSystem {
         let handle = self.handles.get(handle)?;
         let file = handle.writer()?;
         let _whole = file.staged.committing.blocking_lock();
-        self.write_into(file, offset, bytes)
-    }
-
-    /// As `write`, where that waits for no more than the disk below; `None` elsewhere.
-    pub fn try_write(&self, handle: u64, offset: u64, bytes: &[u8]) -> Option<Answer<()>> {
-        let handle = self.handles.get(handle).ok()?;
-        let file = handle.writer().ok()?;
-        let _whole = file.staged.committing.try_lock().ok()?;
-        let own = file.staged.state().is_own();
-        own.then(|| self.write_into(file, offset, bytes))
-    }
-
-    fn write_into(&self, file: &StagedHandle, offset: u64, bytes: &[u8]) -> Answer<()> {
         let now = (self.options.clock)();
         let written = file.staged.state().write(&self.ground(), bytes, offset, file.appends, now);
         if written == Err(Errno::OPNOTSUPP) {
@@ -237,6 +224,16 @@ impl FileSystem {
             tracing::info!(key = ?path, offset, "writing inside an object is refused");
         }
         written
+    }
+
+    /// As `write`, where that waits for no more than the disk below; `None` elsewhere.
+    pub fn try_write(&self, handle: u64, offset: u64, bytes: &[u8]) -> Option<Answer<()>> {
+        let handle = self.handles.get(handle).ok()?;
+        let file = handle.writer().ok()?;
+        let _whole = file.staged.committing.try_lock().ok()?;
+        let mut state = file.staged.try_state()?;
+        let now = (self.options.clock)();
+        state.is_own().then(|| state.write(&self.ground(), bytes, offset, file.appends, now))
     }
 
     /// At close(2): what was written becomes the object, unless another process than the one that opened it only lets
