@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use store::{DigestMismatch, StoreError};
 use types::condition::WriteRefusal;
+use types::hex::hex;
 
 macro_rules! codes {
     ($($code:ident $status:literal)*) => {
@@ -231,7 +232,7 @@ fn digest(which: &DigestMismatch) -> S3Error {
             Code::XAmzContentSHA256Mismatch,
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
         )
-        .with("S3ComputedContentSHA256", computed.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+        .with("S3ComputedContentSHA256", hex(computed)),
         DigestMismatch::Checksum(algorithm) => S3Error::new(
             Code::BadDigest,
             format!("The {} you specified did not match the calculated checksum.", algorithm.name()),

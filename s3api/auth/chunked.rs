@@ -18,11 +18,11 @@
 use super::constant_time;
 use super::keys::SigningKey;
 use super::refusal;
-use super::v4::push_hex;
 use crate::error::{Code, Result, S3Error};
 use bytes::{Buf, Bytes};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use types::hex::hex;
 use types::{Algorithm, Checksum};
 
 /// SHA-256 of nothing, which every chunk's string to sign contains.
@@ -332,12 +332,6 @@ impl ChunkDecoder {
 fn parse_size(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(64);
-    push_hex(bytes, &mut text);
-    text
 }
 
 fn malformed(why: &'static str) -> S3Error {

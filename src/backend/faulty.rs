@@ -183,6 +183,14 @@ impl<B: Backend> Backend for Faulty<B> {
         Box::pin(self.script.around(Call::Abandon, self.inner.abandon(location)))
     }
 
+    fn calls_to_remove(&self, count: usize) -> u64 {
+        self.inner.calls_to_remove(count)
+    }
+
+    fn calls_to_abandon(&self) -> u64 {
+        self.inner.calls_to_abandon()
+    }
+
     fn head<'a>(&'a self, location: &'a Location) -> Answer<'a, About> {
         Box::pin(self.script.around(Call::Head, self.inner.head(location)))
     }

@@ -88,6 +88,16 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// arrive after it: whoever abandons waits for that, or comes again.
     fn abandon<'a>(&'a self, location: &'a Location) -> Answer<'a, ()>;
 
+    /// The calls that `remove` of so many makes, when none is tried again. A file is one.
+    fn calls_to_remove(&self, count: usize) -> u64 {
+        count as u64
+    }
+
+    /// The calls that `abandon` makes at most, for the one upload that a location has.
+    fn calls_to_abandon(&self) -> u64 {
+        1
+    }
+
     /// `Absent` if there is none.
     fn head<'a>(&'a self, location: &'a Location) -> Answer<'a, About>;
 

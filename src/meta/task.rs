@@ -58,6 +58,11 @@ impl CleanupTask {
         }
     }
 
+    /// Replicas that were finished once; otherwise whatever a write that never ended may have left.
+    pub fn is_whole(&self) -> bool {
+        !matches!(self, Self::Stray { whole: false, .. })
+    }
+
     pub fn attempts(&self) -> u32 {
         match self {
             Self::Blob { attempts, .. } | Self::Stray { attempts, .. } => *attempts,

@@ -327,6 +327,22 @@ quota = "50GB"
     }
 
     #[test]
+    fn placement_is_a_buckets_own_or_that_of_all() {
+        let placed = |text: &str| {
+            let (config, problems) = read(text);
+            assert_eq!(problems, []);
+            config.unwrap().buckets.first().unwrap().policy.placement
+        };
+        let own = GOOD.replace("data_dir", "placement = \"spread\"\ndata_dir");
+        let unsaid = own.replace("placement = \"pack\"", "");
+        assert_eq!(placed(&own), store::Placement::Pack);
+        assert_eq!(placed(&unsaid), store::Placement::Spread);
+        assert_eq!(placed(&GOOD.replace("placement = \"pack\"", "")), store::Placement::Pack);
+        let (config, problems) = read(&own.replace("\"spread\"", "\"spraed\""));
+        assert!(config.is_none() && problems.len() == 1, "{problems:?}");
+    }
+
+    #[test]
     fn debug_output_has_no_secret() {
         let (config, _) = read(GOOD);
         assert!(!format!("{config:?}").contains("correct-horse"));

@@ -7,14 +7,17 @@ use backend::{BackendError, Location};
 use meta::{CleanupTask, Forgotten, Order, Place, Queued, SweepTask, Target, Txn};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use types::{BlobId, Timestamp};
 
+use crate::allowance::{Allowance, SLICE};
 use crate::member::Member;
 use crate::{Inner, Progress, Store, StoreError};
 
 /// What one pass deletes at most: its commit stays small beside what clients wait for.
 const PASS_BLOBS: usize = 512;
+/// So many times as many it looks at where those in front have to wait for the calls that a backend may get.
+const PASS_PAGES: u32 = 16;
 /// How long a pass waits for one backend.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks at what is due again.
@@ -98,7 +101,7 @@ impl Store {
         let mut deleted = Deleted::default();
         for doomed in doomed {
             let blob = doomed.queued.task.blob();
-            let whole = !matches!(doomed.queued.task, CleanupTask::Stray { whole: false, .. });
+            let whole = doomed.queued.task.is_whole();
             for target in doomed.targets.iter().flatten() {
                 if target.place == Place::Inline {
                     deleted.gone.insert((blob, target.clone()));
@@ -141,6 +144,7 @@ impl Store {
 
     async fn delete_on(&self, member: &Arc<Member>, orders: Orders) -> Vec<(BlobId, Target)> {
         if member.is_embedded() {
+            member.may_call(member.calls_to_delete(orders.whole.len(), orders.unfinished.len())).await;
             return self.delete_files(orders).await;
         }
         let mut gone = Vec::new();
@@ -148,10 +152,8 @@ impl Store {
             if list.is_empty() || !member.admits() {
                 continue;
             }
-            if member.backend.is_remote() {
-                // A batch is one call; what was given up is looked for place by place.
-                member.may_call(if whole { 1 } else { list.len() as u64 }).await;
-            }
+            let (wholes, unfinished) = if whole { (list.len(), 0) } else { (0, list.len()) };
+            member.may_call(member.calls_to_delete(wholes, unfinished)).await;
             let results = match tokio::time::timeout(PATIENCE, remove(member, &list, whole)).await {
                 Ok(results) => results,
                 Err(_) => vec![Err(member.too_late())],
@@ -210,13 +212,16 @@ impl Store {
         if due.is_empty() {
             return Ok(0);
         }
-        let mut done = 0;
+        let (mut done, begun) = (0, Instant::now());
         for queued in due {
+            if begun.elapsed() > SLICE {
+                break;
+            }
             let SweepTask { blob, target } = queued.task.clone();
             let member = self.0.fleet.get(target.backend).filter(|member| member.admits());
             let swept = match member {
                 Some(member) => {
-                    member.may_call(1).await;
+                    member.may_call(member.calls_to_delete(0, 1)).await;
                     let list = [(target, blob)];
                     let results = tokio::time::timeout(PATIENCE, remove(&member, &list, false)).await;
                     results.is_ok_and(|results| results.iter().all(Result::is_ok))
@@ -303,31 +308,40 @@ fn look(inner: &Inner, now: Timestamp) -> Result<(Vec<Doomed>, u64), StoreError>
     if inner.is_fenced() {
         return Err(StoreError::Fenced);
     }
-    let mut queued = inner.meta.cleanups(now, None, PASS_BLOBS)?;
-    let mut found = queued.len() as u64;
-    let mut unpinned = inner.pins.unpinned(queued.clone());
-    // A queue whose head is all pinned must not hold up what lies behind.
-    while unpinned.is_empty() && queued.len() == PASS_BLOBS {
-        queued = inner.meta.cleanups(now, queued.last(), PASS_BLOBS)?;
+    let (mut doomed, mut found, mut allowance) = (Vec::new(), 0, Allowance::default());
+    let (mut after, mut pages) = (None, 0);
+    loop {
+        let queued = inner.meta.cleanups(now, after.as_ref(), PASS_BLOBS)?;
         found += queued.len() as u64;
-        unpinned = inner.pins.unpinned(queued.clone());
-    }
-    let mut doomed = Vec::with_capacity(unpinned.len());
-    for queued in unpinned {
-        let record = inner.meta.blob(queued.task.blob())?;
-        let targets = match (&queued.task, record) {
-            (CleanupTask::Blob { .. }, Some(record)) if record.references > 0 => None,
-            (CleanupTask::Blob { .. }, Some(record)) => {
-                Some(record.replicas().iter().map(meta::Replica::target).collect())
+        pages += 1;
+        after = queued.last().filter(|_| queued.len() == PASS_BLOBS).cloned();
+        for queued in inner.pins.unpinned(queued) {
+            let targets = targets(inner, &queued.task)?;
+            if allowance.admits(inner, &queued.task, targets.as_deref().unwrap_or_default()) {
+                doomed.push(Doomed { queued, targets });
             }
-            (CleanupTask::Blob { .. }, None) => Some(Vec::new()),
-            // A record that names it is the last word: nothing live is deleted.
-            (CleanupTask::Stray { target, .. }, Some(record)) if record.replica_at(target).is_some() => {
-                Some(Vec::new())
-            }
-            (CleanupTask::Stray { target, .. }, _) => Some(vec![target.clone()]),
-        };
-        doomed.push(Doomed { queued, targets });
+        }
+        // A queue whose head is all pinned, or waits for its turn on one backend, must not hold up what lies behind.
+        let held_up = doomed.is_empty() || (allowance.has_refused() && pages < PASS_PAGES);
+        if !held_up || doomed.len() >= PASS_BLOBS || after.is_none() {
+            return Ok((doomed, found));
+        }
     }
-    Ok((doomed, found))
+}
+
+/// `None`: it is referenced.
+fn targets(inner: &Inner, task: &CleanupTask) -> Result<Option<Vec<Target>>, StoreError> {
+    let record = inner.meta.blob(task.blob())?;
+    Ok(match (task, record) {
+        (CleanupTask::Blob { .. }, Some(record)) if record.references > 0 => None,
+        (CleanupTask::Blob { .. }, Some(record)) => {
+            Some(record.replicas().iter().map(meta::Replica::target).collect())
+        }
+        (CleanupTask::Blob { .. }, None) => Some(Vec::new()),
+        // A record that names it is the last word: nothing live is deleted.
+        (CleanupTask::Stray { target, .. }, Some(record)) if record.replica_at(target).is_some() => {
+            Some(Vec::new())
+        }
+        (CleanupTask::Stray { target, .. }, _) => Some(vec![target.clone()]),
+    })
 }

@@ -109,14 +109,9 @@ fn placed(
         size: record.size,
         references: record.references,
         chunks,
-        on_their_way: on_their_way.map(|target| name_of(inner, target.backend)).collect(),
+        on_their_way: on_their_way.map(|target| inner.fleet.name_of(target.backend)).collect(),
         replicas: all.map(|(choice, replica)| at(inner, blob, replica, choice, policy, &order)).collect(),
     })
-}
-
-fn name_of(inner: &Inner, id: meta::BackendId) -> String {
-    let member = inner.fleet.get(id);
-    member.map_or_else(|| format!("#{} (not configured)", id.0), |member| member.name.clone())
 }
 
 /// `choice`: how many are read before it; `None`: it cannot be read.
@@ -144,7 +139,7 @@ fn at(
         Health::Bad(_) => why.push("it is missing or damaged, and is replaced from another one".to_owned()),
     }
     PlacedReplica {
-        backend: name_of(inner, replica.backend),
+        backend: inner.fleet.name_of(replica.backend),
         place: place_of(inner, blob, replica, member.as_deref()),
         health: replica.health,
         verified: replica.verified,

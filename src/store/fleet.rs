@@ -99,9 +99,10 @@ impl Fleet {
         self.roster.load().by_id.get(&id).cloned()
     }
 
-    /// For messages; empty where it is not configured.
+    /// For people: its number if it is not configured (any more).
     pub fn name_of(&self, id: BackendId) -> String {
-        self.get(id).map(|member| member.name.clone()).unwrap_or_default()
+        let member = self.get(id);
+        member.map_or_else(|| format!("#{} (not configured)", id.0), |member| member.name.clone())
     }
 
     pub fn named(&self, name: &str) -> Option<Arc<Member>> {

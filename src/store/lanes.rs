@@ -297,10 +297,7 @@ impl<'a> Lanes<'a> {
         let Some(replay) = self.replay.clone() else { return };
         while let Some(member) = self.spare.pop_front() {
             let size = self.size.unwrap_or(REPLAY_BYTES as u64);
-            if !member.is_active()
-                || !member.admits()
-                || room.grow(Account::Backend(member.id), size).is_err()
-            {
+            if !member.takes(room, size) {
                 continue;
             }
             self.open(member);

@@ -7,6 +7,7 @@
 //! Start with [`Store`], then [`put`](Store::put) and [`open`](Store::open).
 
 mod adopt;
+mod allowance;
 mod append;
 mod audit;
 mod barrier;
@@ -20,6 +21,7 @@ mod delete;
 mod disk;
 mod drain;
 mod error;
+mod even;
 mod events;
 mod expiry;
 mod explain;
@@ -27,7 +29,6 @@ mod figures;
 mod fleet;
 mod fsck;
 mod get;
-mod hex;
 mod hold;
 mod ingest;
 mod jobs;

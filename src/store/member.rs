@@ -1,11 +1,11 @@
 //! One backend of the node: what it may be used for, how it is doing, what it was asked for.
 
 use backend::{Backend, BackendError, Fault, Location};
-use meta::{Account, BackendId, BackendState, EMBEDDED, Meta, Month, Place, Target, Traffic};
+use meta::{Account, BackendId, BackendState, EMBEDDED, Meta, Month, Place, Reservation, Target, Traffic};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use types::{BlobId, Timestamp};
 
 use crate::breaker::{Breaker, Circuit};
@@ -77,6 +77,16 @@ impl Member {
         self.calls.take(calls).await;
     }
 
+    /// How many such calls may be made and wait no longer than `patience`; one at least.
+    pub fn calls_within(&self, patience: Duration) -> u64 {
+        self.calls.within(patience).max(1)
+    }
+
+    /// The calls for so many deletions of whole replicas, and of what unfinished writes left.
+    pub fn calls_to_delete(&self, whole: usize, unfinished: usize) -> u64 {
+        self.backend.calls_to_remove(whole) + self.backend.calls_to_abandon() * unfinished as u64
+    }
+
     pub fn is_embedded(&self) -> bool {
         self.id == EMBEDDED
     }
@@ -120,6 +130,11 @@ impl Member {
         let readable = readable.filter(|_| self.readable);
         let name = self.backend.locate(number, readable);
         Target::new(self.id, Place::Object(name.as_str().into()))
+    }
+
+    /// Takes room there for a write that has lost another place, if it takes one now.
+    pub fn takes(&self, room: &mut Reservation, size: u64) -> bool {
+        self.is_active() && self.admits() && room.grow(Account::Backend(self.id), size).is_ok()
     }
 
     pub fn admits(&self) -> bool {

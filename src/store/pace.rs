@@ -40,6 +40,21 @@ impl Pace {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// How much may come and wait no longer than `patience`.
+    pub fn within(&self, patience: Duration) -> u64 {
+        self.room(patience, Instant::now())
+    }
+
+    fn room(&self, patience: Duration, now: Instant) -> u64 {
+        let rate = self.rate.load(Ordering::Relaxed);
+        if rate == 0 {
+            return u64::MAX;
+        }
+        let start = (*self.due.lock()).max(now.checked_sub(BURST).unwrap_or(now));
+        let free = (now + patience).saturating_duration_since(start);
+        (free.as_secs_f64() * rate as f64) as u64
+    }
+
     fn book(&self, amount: u64, now: Instant) -> Duration {
         let rate = self.rate.load(Ordering::Relaxed);
         if rate == 0 {
@@ -57,6 +72,18 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_fits_in_a_time_is_what_waits_no_longer() {
+        let pace = Pace::new(Some(100));
+        let now = Instant::now() + Duration::from_secs(60);
+        let second = Duration::from_secs(1);
+        assert_eq!(pace.room(second, now), 125);
+        assert_eq!(pace.book(125, now), second);
+        assert_eq!((pace.room(second, now), pace.room(2 * second, now)), (0, 100));
+        pace.set(None);
+        assert_eq!(pace.room(second, now), u64::MAX);
+    }
 
     #[test]
     fn bytes_take_their_time_and_a_rest_saves_up_little() {

@@ -3,10 +3,10 @@
 
 use backend::{About, NewReplica, Pairs};
 use meta::NewBlob;
+use types::hex::{hex, unhex};
 use types::{Algorithm, BlobId, BucketId, Checksum, Key, ObjectHeaders, Tags};
 
 use crate::Inner;
-use crate::hex::{hex, unhex};
 
 /// Says that the client gave no content type.
 pub const UNTYPED: &str = "untyped";

@@ -10,6 +10,7 @@ use types::{
     MIN_PART_SIZE_BYTES, UploadId, Version,
 };
 
+use crate::even::Even;
 use crate::ingest::Ingested;
 use crate::md5::Md5;
 use crate::purpose::Purpose;
@@ -72,7 +73,7 @@ impl Store {
             part: Some(number),
         };
         let Ingested { blob, etag, checksum, room, landed } =
-            self.ingest(purpose, &promised, 0, source).await?;
+            self.ingest(purpose, &promised, 0, Even::new(source)).await?;
         let blob_id = blob.id;
         let part = PartRecord {
             blob: blob.id,

@@ -12,6 +12,7 @@ pub mod condition;
 mod crc;
 pub mod etag;
 pub mod headers;
+pub mod hex;
 pub mod id;
 pub mod name;
 pub mod quantity;

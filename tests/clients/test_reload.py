@@ -358,6 +358,19 @@ def copies_and_their_places_follow(world):
     assert {places(world, f"spread-{n}")[0] for n in range(4)} != {"local"}
 
 
+@change("the top level", "placement")
+def buckets_that_do_not_say_their_placement_follow_that_of_all(world):
+    put = lambda key: world.extra().send("PUT", key, body=key.encode() * 20_000, bucket=OTHER).status  # noqa: E731
+    assert put("packed") == 200 and places(world, "packed") == ["local"]
+    world.node.settings["placement"] = "spread"
+    world.change("placement")
+    for n in range(4):
+        put(f"of-all-{n}")
+    assert {places(world, f"of-all-{n}")[0] for n in range(4)} != {"local"}
+    world.change(f"buckets.{OTHER}.placement", buckets__1={"placement": "pack"})
+    assert put("its-own") == 200 and places(world, "its-own") == ["local"]
+
+
 @change("[[buckets]]", "anonymous", "anonymous_prefixes")
 def a_part_is_open_to_all(world):
     for key in ("open/a", "closed"):

@@ -20,6 +20,8 @@ async fn status_is_one_screen_and_one_document() {
             "awaiting_cleanup_bytes": 0, "quota_bytes": null,
         })
     };
+    let queues =
+        ["cleanup", "copies", "webhooks"].map(|name| json!({ "name": name, "waiting": 0, "or_more": false }));
     assert_eq!(
         shape(&shown, &["uptime_seconds", "configuration", "data_dir", "room_bytes", "size_bytes"]),
         json!({
@@ -28,7 +30,7 @@ async fn status_is_one_screen_and_one_document() {
             "endpoint": format!("http://{}", node.addr()),
             "configuration": "*", "data_dir": "*",
             "disk": { "room_bytes": "*", "size_bytes": "*" },
-            "queues": [{ "name": "cleanup", "waiting": 0, "or_more": false }],
+            "queues": queues,
             "buckets": [account("test-bucket")], "backends": [account("embedded")], "mounts": [],
             "backend_conditions": [{
                 "name": "embedded", "state": "active", "circuit": "closed", "down_seconds": null, "given_up": false,

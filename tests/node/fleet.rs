@@ -3,6 +3,7 @@
 
 use crate::asked::{json, run};
 use crate::reload_backends::wait_until;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use testkit::client::Answer;
 use testkit::load::{Fleet, Halt, Profile};
 use testkit::proxy::{Fault, Proxy, Rule};
 use testkit::rng::body;
-use testkit::{BucketConfig, Node, NodeConfig, Seed, backends, fsck};
+use testkit::{BucketConfig, ListQuery, Node, NodeConfig, S3Client, Seed, backends, fsck};
 
 const SMALL: usize = 3_000;
 const LARGE: usize = 1_500_000;
@@ -21,7 +22,7 @@ pub struct World {
     provider: Node,
     pub proxies: Vec<Proxy>,
     pub node: Node,
-    _disk: tempfile::TempDir,
+    disk: tempfile::TempDir,
 }
 
 /// The providers come first, so that they are read from first among their like.
@@ -48,10 +49,43 @@ pub async fn world(copies: u32, acknowledge: &str, kinds: &[&str]) -> World {
         config.more.push(section);
     }
     let node = Node::start(config).expect("the node starts");
-    World { provider, proxies, node, _disk: disk }
+    World { provider, proxies, node, disk }
 }
 
-fn faults() -> Vec<Fault> {
+impl World {
+    /// The provider is well, and the node has found it so.
+    pub async fn answers_again(&self, backend: &str) {
+        let begun = Instant::now();
+        loop {
+            // Its exit code says that something is wrong.
+            let shown = run(&self.node, &["status", "--json"]);
+            let status: serde_json::Value = serde_json::from_str(&shown.out).expect("a document");
+            let all = status["backend_conditions"].as_array().cloned().unwrap_or_default();
+            if all.iter().any(|one| one["name"] == backend && one["circuit"] == "closed") {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "{all:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What a backend really has, by the places that the records would name.
+    pub async fn listed(&self, backend: &str) -> BTreeSet<String> {
+        if backend == "disk" {
+            let root = self.disk.path();
+            let files = fsck::files_under(&root.join("blobs")).into_iter();
+            let place =
+                |file: String| Some(file.strip_prefix(root.to_str()?)?.trim_start_matches('/').to_owned());
+            return files.filter_map(place).collect();
+        }
+        let credential = BucketConfig::new(backend).credentials.remove(0);
+        let client = S3Client::new(self.provider.addr(), backend, credential);
+        let listed = client.list_all(&ListQuery::default()).await.expect("a listing");
+        listed.entries.into_iter().map(|entry| entry.key).collect()
+    }
+}
+
+pub fn faults() -> Vec<Fault> {
     vec![
         Fault::Reset,
         Fault::Stall,
@@ -72,7 +106,7 @@ fn faults() -> Vec<Fault> {
 }
 
 /// Success, or an error that S3 clients try again after.
-fn success(answer: &Answer) -> bool {
+pub fn success(answer: &Answer) -> bool {
     assert!(answer.status == 200 || answer.status >= 500, "{}", answer.brief());
     answer.status == 200
 }

@@ -10,6 +10,7 @@ mod credentials;
 mod disk_full;
 mod docs;
 mod edges;
+mod faults_far;
 mod fence;
 mod first_steps;
 mod fleet;

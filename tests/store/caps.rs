@@ -2,13 +2,18 @@
 
 use backend::Backend;
 use std::time::{Duration, Instant};
-use store::{Acknowledge, BackendOptions, Pace, Placement, Rebalance, ScrubOrder, Settings, Store};
+use store::{
+    Acknowledge, BackendOptions, DeleteRequest, Pace, Placement, Rebalance, ScrubOrder, Settings, Store,
+};
 
 use crate::fleet::{Troubled, audit, names, policy, put, rig, settle};
-use crate::rig::{EXPIRY, MAX_OBJECT_BYTES, Rig, advance, content, now, runtime};
+use crate::restore::snapshot;
+use crate::rig::{EXPIRY, MAX_OBJECT_BYTES, Rig, advance, content, key, now, runtime};
 
 const CALLS_PER_SECOND: u64 = 10;
 const OBJECTS: u64 = 15;
+/// More than one look at the cleanup queue sees.
+const MANY: u64 = 600;
 const ONE: Acknowledge = Acknowledge::Replicas(1);
 
 fn capped(troubled: &Troubled, calls: Option<u64>) -> BackendOptions {
@@ -43,6 +48,10 @@ async fn count(b: &Troubled, work: impl Future<Output = ()>) -> (u64, Duration) 
 
 fn is_within(what: &str, (calls, time): (u64, Duration)) {
     assert!(calls >= OBJECTS, "{what}: {calls} calls in {time:?}");
+    is_no_more(what, calls, time);
+}
+
+fn is_no_more(what: &str, calls: u64, time: Duration) {
     // A quarter of a second may have been saved up.
     let most = (time.as_secs_f64() + 0.25) * CALLS_PER_SECOND as f64 + 1.0;
     assert!(calls as f64 <= most, "{what}: {calls} calls in {time:?}");
@@ -98,4 +107,60 @@ fn copies_scrub_and_rebalance_keep_to_the_calls_a_second_of_a_backend() {
     });
     drop(store);
     assert_eq!(rig.fsck().1, []);
+}
+
+#[test]
+fn deletions_keep_to_the_calls_a_second_of_a_backend_and_hold_up_no_other() {
+    let (a, b) = (Troubled::new("a"), Troubled::new("b"));
+    let cap = Some(CALLS_PER_SECOND);
+    let rig = rig(vec![capped(&b, cap), a.options()], policy(1, ONE, Placement::Pack));
+    let (store, bucket) = rig.open();
+    let delete = async |name: &str| {
+        store.delete(bucket, DeleteRequest { key: key(name), if_match: None }).await.unwrap();
+    };
+    runtime().block_on(async {
+        for n in 0..MANY {
+            put(&store, bucket, &format!("k{n}"), content(n, 10)).await.unwrap();
+        }
+        change(&store, &rig, 1, vec![a.options(), capped(&b, cap)]).await;
+        put(&store, bucket, "other", content(MANY, 10)).await.unwrap();
+        assert_eq!((a.locations().await.len(), b.locations().await.len() as u64), (1, MANY));
+        for n in 0..MANY {
+            delete(&format!("k{n}")).await;
+        }
+        delete("other").await;
+        let (begun, mut gone) = (Instant::now(), 0);
+        while gone < OBJECTS {
+            store.cleanup_pass().await.unwrap();
+            gone = MANY - b.locations().await.len() as u64;
+            is_no_more("deletions", gone, begun.elapsed());
+            assert_eq!(a.locations().await.len(), 0, "what lies behind them, on another backend");
+            assert!(begun.elapsed() < Duration::from_secs(30), "{gone} deletions");
+        }
+        // Those that wait were not tried: nothing puts them off when they may be.
+        change(&store, &rig, 1, vec![a.options(), capped(&b, None)]).await;
+        settle(&store).await;
+        assert_eq!((b.locations().await.len(), store.cleanup_queue(1).await.unwrap().len()), (0, 0));
+        store.close().await;
+    });
+    drop(store);
+    assert_eq!(rig.fsck().1, []);
+}
+
+#[test]
+fn snapshots_keep_to_the_calls_a_second_of_a_backend() {
+    let (a, b) = (Troubled::new("a"), Troubled::new("b"));
+    let rig = rig(vec![a.options(), capped(&b, Some(CALLS_PER_SECOND))], policy(1, ONE, Placement::Pack));
+    let (store, bucket) = rig.open();
+    runtime().block_on(async {
+        let some = async {
+            for n in 0..4 {
+                put(&store, bucket, &format!("k{n}"), content(n, 10)).await.unwrap();
+                let sent = snapshot(&store, 1).await;
+                assert!(sent.iter().all(|sent| sent.error.is_none()), "{sent:?}");
+            }
+        };
+        is_within("snapshots", count(&b, some).await);
+        store.close().await;
+    });
 }

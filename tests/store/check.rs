@@ -12,7 +12,11 @@ use types::{BucketId, ByteRange, UploadId, Version};
 
 use crate::model::{Answer, Entry, Model, Object, Reply, slice};
 use crate::op::{Action, CopyAction, Fault, From, Op, PartAction, PutAction, Resolver, Verb, pause};
+use crate::recount;
 use crate::rig::{Body, Rig, advance, read_all};
+
+/// So often everything that the ledger counts is counted anew; the bucket is held against the model each time.
+const RECOUNTED: u64 = 100;
 
 /// What differs, in words.
 pub type Difference = String;
@@ -33,6 +37,7 @@ pub struct Runner {
     held: Vec<Held>,
     held_objects: Vec<Object>,
     highest: Version,
+    steps: u64,
 }
 
 macro_rules! same {
@@ -50,7 +55,7 @@ impl Runner {
         let (store, bucket) = rig.open();
         let model = Model::new(quota);
         let (held, held_objects) = (Vec::new(), Vec::new());
-        Self { rig, store: Some(store), bucket, model, held, held_objects, highest: Version(0) }
+        Self { rig, store: Some(store), bucket, model, held, held_objects, highest: Version(0), steps: 0 }
     }
 
     fn store(&self) -> &Store {
@@ -75,7 +80,12 @@ impl Runner {
             // Nothing to do it with yet.
             (_, None) => {}
         }
-        self.compare_ledger()
+        self.compare_ledger()?;
+        self.steps += 1;
+        match self.steps % RECOUNTED {
+            0 => recount::compare(&self.rig, self.store(), self.bucket).await,
+            _ => Ok(()),
+        }
     }
 
     async fn compare(&mut self, action: &Action) -> Checked {

@@ -24,6 +24,7 @@ mod quota;
 mod random;
 mod rebalancing;
 mod reconcile;
+mod recount;
 mod restore;
 mod rig;
 mod scrub;

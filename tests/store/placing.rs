@@ -11,10 +11,13 @@ use testkit::{Rng, Seed};
 use types::BucketId;
 
 use crate::fleet::{Troubled, audit, get, policy, put, rig, settle};
+use crate::recount;
 use crate::rig::{advance, content, key, runtime};
 
 const ROUNDS: u64 = 6;
 const STEPS: usize = 60;
+/// So often the ledger is held against a recount. Between two, what is still being written meets the next steps.
+const RECOUNTED: usize = 5;
 const QUOTA: u64 = 6_000_000;
 const NAMES: u64 = 12;
 
@@ -172,6 +175,9 @@ fn whatever_backends_do_no_quota_is_passed_and_at_rest_all_adds_up() {
             let (mut store, mut bucket) = rig.open();
             for step in 0..STEPS {
                 world.step(&store, bucket).await;
+                if step % RECOUNTED == 0 {
+                    recount::compare(&rig, &store, bucket).await.unwrap();
+                }
                 if step % 20 == 19 {
                     // As if the process had died: what is on the disk and on the backends is all there is.
                     tokio::time::sleep(Duration::from_millis(20)).await;

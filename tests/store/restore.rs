@@ -21,7 +21,7 @@ fn two(copies: u32) -> (Troubled, Troubled, Rig) {
     (a, b, rig)
 }
 
-async fn snapshot(store: &Store, keep: usize) -> Vec<SnapshotSent> {
+pub async fn snapshot(store: &Store, keep: usize) -> Vec<SnapshotSent> {
     let order = SnapshotOrder { backends: Vec::new(), keep };
     let mut running = store.snapshot(&order).await.unwrap();
     let mut sent = Vec::new();

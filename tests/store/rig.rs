@@ -103,6 +103,15 @@ impl Rig {
         old
     }
 
+    /// A copy of what is on the disk now, beside the store that goes on. Nothing may be under way.
+    pub fn image(&self) -> Self {
+        let home = tempfile::tempdir_in(self.home.path()).expect("a temporary directory");
+        let mut options = self.options.clone();
+        options.data_dir = home.path().join("data-0");
+        copy_when_still(&self.options.data_dir, &options.data_dir);
+        Self { home, images: 0, options }
+    }
+
     pub fn blob_files(&self) -> Vec<PathBuf> {
         let files = files_under(&self.options.data_dir.join("blobs"));
         files.into_iter().map(|file| self.options.data_dir.join("blobs").join(file)).collect()

@@ -374,11 +374,11 @@ mod tests {
             "/etc/hostname",
             "",
         ] {
-            for flags in [read, dir, OFlags::TMPFILE | OFlags::RDWR] {
-                let (one, other) = (
-                    fs::openat2(&root, location, flags, Mode::RUSR, BENEATH),
-                    open_stepwise(&root, location, flags, Mode::RUSR),
-                );
+            for (flags, mode) in
+                [(read, Mode::empty()), (dir, Mode::empty()), (OFlags::TMPFILE | OFlags::RDWR, NEW_MODE)]
+            {
+                let one = fs::openat2(&root, location, flags, mode, BENEATH);
+                let other = open_stepwise(&root, location, flags, mode);
                 assert_eq!(one.is_ok(), other.is_ok(), "{location} {flags:?}: {one:?}, {other:?}");
                 opened += usize::from(other.is_ok());
             }

@@ -48,7 +48,7 @@ use types::{BlobId, ByteRange};
 pub const PART_BYTES: u64 = 8 << 20;
 /// What is kept of bodies on their way, for retries, over all writes to one backend. A write that finds
 /// no room here passes its bytes on without keeping them.
-pub const KEPT_BYTES: usize = 96 << 20;
+pub const KEPT_BYTES: usize = 64 << 20;
 const KEPT_UNIT_BYTES: u64 = 64 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,6 +248,14 @@ impl Backend for S3 {
 
     fn abandon<'a>(&'a self, location: &'a Location) -> Answer<'a, ()> {
         Box::pin(remove::abandon(&self.0, location))
+    }
+
+    fn calls_to_remove(&self, count: usize) -> u64 {
+        remove::calls(&self.0.options.lacks, count)
+    }
+
+    fn calls_to_abandon(&self) -> u64 {
+        remove::calls_to_abandon(&self.0.options.lacks)
     }
 
     fn head<'a>(&'a self, location: &'a Location) -> Answer<'a, About> {

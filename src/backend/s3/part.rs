@@ -10,6 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Pieces between a writer and a socket.
 const WINDOW_PIECES: usize = 1;
+/// Of a body that is passed on, at a time: what waits is a part of what is being sent, mostly.
+const PASSED_BYTES: usize = 64 << 10;
 
 /// Pieces that are in memory, and the room that they take.
 pub struct Kept {
@@ -38,9 +40,13 @@ impl Part {
         len - filled
     }
 
-    /// Takes what fits, and leaves the rest in `bytes`.
+    /// Takes what fits, or some of it, and leaves the rest in `bytes`.
     pub async fn take(&mut self, bytes: &mut Bytes) -> Result<()> {
-        let fits = usize::try_from(self.left()).unwrap_or(usize::MAX).min(bytes.len());
+        let most = match self {
+            Self::Kept { .. } => usize::MAX,
+            Self::Passing { .. } => PASSED_BYTES,
+        };
+        let fits = usize::try_from(self.left()).unwrap_or(usize::MAX).min(bytes.len()).min(most);
         let piece = bytes.split_to(fits);
         match self {
             Self::Kept { kept, filled, .. } => {

@@ -1,6 +1,6 @@
 //! Deleting replicas, and what unfinished writes left.
 
-use super::{Inner, list};
+use super::{Inner, Lacks, list};
 use crate::{BackendError, Fault, Location, Result};
 use aws_sdk_s3::config::http::HttpRequest;
 use aws_sdk_s3::types::{Delete, Error, ObjectIdentifier};
@@ -28,6 +28,17 @@ pub async fn all(inner: &Inner, locations: &[Location]) -> Vec<Result<()>> {
         }
     }
     results
+}
+
+/// That `all` makes for so many.
+pub fn calls(lacks: &Lacks, count: usize) -> u64 {
+    let calls = if lacks.batch_delete { count } else { count.div_ceil(BATCH_MAX) };
+    calls as u64
+}
+
+/// The deletion, and before it the listing and the end of the upload.
+pub fn calls_to_abandon(lacks: &Lacks) -> u64 {
+    if lacks.list_uploads || lacks.multipart { 1 } else { 3 }
 }
 
 async fn one(inner: &Inner, location: &Location) -> Result<()> {

@@ -82,10 +82,18 @@ pub fn read<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Vec<Bucket> {
     let mut names = Taken::default();
     let mut ids = Taken::default();
     let mut buckets = Vec::new();
+    let node = OfNode { backends: backends(top), placement: placement(reader, top).unwrap_or_default() };
     for section in &sections {
-        buckets.extend(bucket(reader, section, &mut names, &mut ids, backends(top)));
+        buckets.extend(bucket(reader, section, &mut names, &mut ids, &node));
     }
     buckets
+}
+
+/// What all buckets have in common.
+struct OfNode {
+    backends: usize,
+    /// Of buckets that do not say otherwise.
+    placement: Placement,
 }
 
 fn bucket<'a>(
@@ -93,11 +101,11 @@ fn bucket<'a>(
     section: &Section<'a>,
     names: &mut Taken,
     ids: &mut Taken,
-    backends: usize,
+    node: &OfNode,
 ) -> Option<Bucket> {
     let name = bucket_name(reader, section, names);
     let quota_bytes = reader.size(section, "quota");
-    let policy = policy(reader, section, backends);
+    let policy = policy(reader, section, node);
     let anonymous = anonymous(reader, section);
     let anonymous_prefixes = prefixes(reader, section, anonymous);
     let cors = read_cors(reader, section);
@@ -136,7 +144,8 @@ fn backends(top: &Section<'_>) -> usize {
 }
 
 /// How many copies there are to be, when a write is acknowledged, and where copies go.
-fn policy<'a>(reader: &mut Reader<'a>, section: &Section<'a>, backends: usize) -> Policy {
+fn policy<'a>(reader: &mut Reader<'a>, section: &Section<'a>, node: &OfNode) -> Policy {
+    let backends = node.backends;
     let copies = reader.count(section, "copies").unwrap_or(1);
     if copies > backends {
         let are = if backends == 1 { "is" } else { "are" };
@@ -145,11 +154,16 @@ fn policy<'a>(reader: &mut Reader<'a>, section: &Section<'a>, backends: usize) -
     }
     let copies = u32::try_from(copies).unwrap_or(u32::MAX);
     let acknowledge = acknowledge(reader, section, copies);
-    let placement = match reader.word(section, "placement", &["pack", "spread"]).as_deref() {
-        Some("spread") => Placement::Spread,
-        _ => Placement::Pack,
-    };
+    let placement = placement(reader, section).unwrap_or(node.placement);
     Policy { copies, acknowledge, placement }
+}
+
+/// Of one bucket, or at the top level of all that do not say it themselves.
+fn placement<'a>(reader: &mut Reader<'a>, section: &Section<'a>) -> Option<Placement> {
+    match reader.word(section, "placement", &["pack", "spread"])?.as_str() {
+        "spread" => Some(Placement::Spread),
+        _ => Some(Placement::Pack),
+    }
 }
 
 fn acknowledge<'a>(reader: &mut Reader<'a>, section: &Section<'a>, copies: u32) -> Acknowledge {

@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use s3api::Secret;
 use sha2::Sha256;
-use std::fmt::Write as _;
+use types::hex::hex;
 
 pub const HEADER: &str = "x-s3o-signature";
 
@@ -13,12 +13,7 @@ pub fn sign(secret: &Secret, seconds: u64, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes any key");
     mac.update(format!("{seconds}.").as_bytes());
     mac.update(body);
-    let mut text = format!("t={seconds},v1=");
-    for byte in mac.finalize().into_bytes() {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("t={seconds},v1={}", hex(&mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]

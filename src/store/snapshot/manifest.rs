@@ -4,8 +4,7 @@
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use types::Timestamp;
-
-use crate::hex::hex;
+use types::hex::hex;
 
 const TITLE: &str = "s3-orchestrator snapshot 1";
 

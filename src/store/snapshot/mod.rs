@@ -21,6 +21,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::OwnedMutexGuard;
 use types::{BlobId, Timestamp};
 
+use crate::allowance::SLICE;
 use crate::member::Member;
 use crate::toll::Toll;
 use crate::{OrderError, Store, StoreError};
@@ -277,8 +278,7 @@ impl Way {
             }
             let at = place::file(&manifest.node, &file.sum);
             if before.is_some() {
-                self.member.may_call(1).await;
-                place::remove(&*self.member.backend, std::slice::from_ref(&at)).await?;
+                self.remove(std::slice::from_ref(&at)).await?;
             }
             self.send(&checkpoint.0.join(&file.name), file, at).await?;
             self.next += 1;
@@ -309,6 +309,7 @@ impl Way {
         for location in member.judge(member.backend.unfinished(below.as_str(), usize::MAX).await)? {
             let sum = location.as_str().strip_prefix(below.as_str()).unwrap_or_default();
             if !kept.files.contains_key(&(node.to_owned(), sum.to_owned())) {
+                member.may_call(member.calls_to_delete(0, 1)).await;
                 member.judge(member.backend.abandon(&location).await)?;
             }
         }
@@ -372,7 +373,7 @@ impl Way {
                 None => all_read = false,
             }
         }
-        self.member.judge(place::remove(backend, &doomed).await)?;
+        self.remove(&doomed).await?;
         self.sent.pruned = doomed.len() as u64;
         if !all_read {
             tracing::warn!(
@@ -383,6 +384,20 @@ impl Way {
         }
         let unnamed = kept.files.keys().filter(|(_, sum)| !named.contains(sum));
         let unnamed: Vec<Location> = unnamed.map(|(node, sum)| place::file(node, sum)).collect();
-        Ok(self.member.judge(place::remove(backend, &unnamed).await)?)
+        self.remove(&unnamed).await
+    }
+
+    /// As many at a time as the backend may be called for in a moment.
+    async fn remove(&self, locations: &[Location]) -> Result<(), StoreError> {
+        let (member, mut left) = (&self.member, locations);
+        while !left.is_empty() {
+            let calls = usize::try_from(member.calls_within(SLICE)).unwrap_or(usize::MAX);
+            let fits = if member.calls_to_delete(left.len(), 0) <= calls as u64 { left.len() } else { calls };
+            let (now, later) = left.split_at(fits.min(left.len()));
+            member.may_call(member.calls_to_delete(now.len(), 0)).await;
+            member.judge(place::remove(&*member.backend, now).await)?;
+            left = later;
+        }
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ use meta::{CHUNK_BYTES, Content, Draft, Meta, NewBlob, ObjectRecord, Order, Plac
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use types::checksum::chunk_sum;
+use types::hex::hex;
 use types::{BlobId, BucketId, BucketName, ByteRange, Checksum, ETag, Key, ObjectHeaders};
 use types::{Timestamp, WriteConditions};
 
@@ -20,7 +21,6 @@ use super::restore::Restored;
 use crate::adopt;
 use crate::compare::{Comparison, Stretch, Wrong};
 use crate::fleet::Fleet;
-use crate::hex::hex;
 use crate::md5::Md5;
 use crate::member::Member;
 use crate::purpose::{UNTYPED, blob_of, checksum_of, tags_of};

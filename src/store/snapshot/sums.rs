@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use types::hex::hex;
 
 use super::manifest::File;
-use crate::hex::hex;
 
 const READ_BYTES: usize = 1 << 20;
 /// Tables; the rest is small, and written on.
