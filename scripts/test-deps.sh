@@ -24,6 +24,8 @@ want rpmlint rpmlint
 scripts/package-tools.sh
 scripts/clean-root.sh || echo "there is no clean root: packages will not be installed" >&2
 want setpriv util-linux
+want buildah buildah
+want systemd-nspawn systemd-container
 
 # Suites that others wrote for file systems. Nothing happens where they are installed already.
 for suite in pjdfstest@0.2.2 fsx@0.3.2; do

@@ -45,17 +45,21 @@ use reader::{Reader, Section};
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::de::DeTable;
 
 /// Where the node looks when it is not told.
 pub const DEFAULT_FILE: &str = "s3-orchestrator.toml";
 const DEFAULT_DATA_DIR: &str = "data";
+const STUCK_AFTER: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Clone)]
 pub struct Config {
     pub file: PathBuf,
     pub data_dir: PathBuf,
     pub durability: Durability,
+    /// Of a queue that has work and settles none.
+    pub stuck_after: Duration,
     pub s3: S3,
     pub buckets: Vec<Bucket>,
     /// As configured; without any there is the embedded one.
@@ -129,7 +133,13 @@ pub enum LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { file, error } => write!(f, "{}: error: {error}", file.display()),
+            Self::Unreadable { file, error } => {
+                let hint = match error.kind() {
+                    std::io::ErrorKind::PermissionDenied => "; do this as the user of the node, or as root",
+                    _ => "",
+                };
+                write!(f, "{}: error: {error}{hint}", file.display())
+            }
             Self::Bad { file, problems } => {
                 let lines: Vec<_> = problems.iter().map(|p| p.in_file(file).to_string()).collect();
                 f.write_str(&lines.join("\n"))
@@ -217,6 +227,7 @@ fn read_top<'a>(reader: &mut Reader<'a>, top: &Section<'a>, file: &Path) -> Conf
         file: file.to_owned(),
         data_dir,
         durability: durability(reader, top),
+        stuck_after: reader.duration(top, "stuck_after").unwrap_or(STUCK_AFTER),
         s3: s3.map(|section| s3::read(reader, &section)).unwrap_or_default(),
         webhooks: webhooks::read(reader, top, &names),
         telemetry: telemetry::read(reader, top),

@@ -32,7 +32,10 @@ pub fn in_use(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     match locate(named) {
         Some(file) => Ok(file),
         None if system.exists() => Ok(system.to_owned()),
-        None => existing(named),
+        None => anyhow::bail!(
+            "there is neither ./{} nor {SYSTEM_FILE}; name a configuration with --config FILE",
+            config::DEFAULT_FILE
+        ),
     }
 }
 

@@ -139,6 +139,7 @@ impl Prepared {
             config: ArcSwap::from_pointee(self.config.clone()),
             control: Control::new(args, &self.configured, self.changes.clone()).into(),
             needs_restart: ArcSwap::default(),
+            stuck: ArcSwap::default(),
             jobs: Jobs::default(),
             reports: Reports::default(),
             log,
@@ -247,7 +248,10 @@ fn make_private_dir(dir: &Path) -> std::io::Result<()> {
 fn announce(config: &Config, address: SocketAddr, monitor: Option<SocketAddr>, first_run: bool) {
     let mut text = hints::first_line(config, address) + "\n";
     text.extend(monitor.map(|address| hints::monitor_line(address) + "\n"));
-    text.push_str(&hints::usage(config, address, first_run).unwrap_or_default());
+    // The log of a service is not read by one who has just started it.
+    if first_run || !service::is_managed() {
+        text.push_str(&hints::usage(config, address, first_run).unwrap_or_default());
+    }
     let mut out = std::io::stdout();
     // A node whose standard output is closed serves all the same.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -20,6 +20,7 @@ pub fn findings(node: &Node) -> Vec<Finding> {
     findings.extend(usage::backends(node).iter().filter_map(|account| quota("backend", account)));
     findings.extend(usage::buckets(node).iter().filter_map(|account| quota("bucket", account)));
     findings.extend(node.jobs.all().iter().filter_map(|job| work(&job.report())));
+    findings.extend(node.stuck.load().iter().cloned());
     findings.extend(restart(node));
     findings.extend(open_directory(node));
     findings.sort_by_key(|finding| finding.severity);

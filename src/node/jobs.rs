@@ -148,6 +148,9 @@ struct Progress {
     message: String,
     done_ever: u64,
     cancelled: bool,
+    /// When work should begin that has not.
+    due: Option<Instant>,
+    signs: u64,
     over: Option<State>,
     last_error: Option<(Timestamp, String)>,
     last_ended: Option<Timestamp>,
@@ -163,6 +166,7 @@ impl Job {
 
     /// Waits while the job is held and not broken off. Before each step.
     pub async fn permitted(&self) {
+        self.sign();
         // The sender lives as long as the job.
         let _ = self.paused.subscribe().wait_for(|paused| !paused || self.cancelled()).await;
     }
@@ -172,10 +176,21 @@ impl Job {
         self.now.notified().await;
     }
 
+    /// It gets on, in work that counts nothing meanwhile.
+    pub fn sign(&self) {
+        self.progress.lock().signs += 1;
+    }
+
+    /// Nothing is to be done before that time has passed; then it is.
+    pub fn rests(&self, time: Duration) {
+        self.progress.lock().due = Instant::now().checked_add(time);
+    }
+
     /// Work begins; of so many items, if that is known.
     pub fn begin(&self, total: Option<u64>) {
         let mut progress = self.progress.lock();
         progress.running = Some(Instant::now());
+        (progress.due, progress.signs) = (None, progress.signs + 1);
         progress.took = Duration::ZERO;
         progress.made = JobProgress { total_items: total, ..JobProgress::default() };
         progress.cancelled = false;
@@ -198,6 +213,7 @@ impl Job {
         let mut progress = self.progress.lock();
         progress.done_ever += record.progress.items.saturating_sub(progress.made.items);
         progress.made = record.progress;
+        progress.signs += 1;
         progress.message.clone_from(&record.message);
     }
 
@@ -205,6 +221,7 @@ impl Job {
     pub fn step(&self, done: u64, left: Option<u64>) {
         let mut progress = self.progress.lock();
         progress.made.items += done;
+        progress.signs += 1;
         progress.done_ever += done;
         progress.made.total_items = left.map(|left| progress.made.items + left).or(progress.made.total_items);
     }
@@ -287,6 +304,19 @@ impl Job {
         self.paused.send_modify(|_| {});
         self.now.notify_one();
         cancelled
+    }
+
+    /// How often it has shown that it lives, if it should be at work: it runs, or is due. `None`: nothing is
+    /// asked of it now.
+    pub fn signs(&self, now: Instant) -> Option<u64> {
+        let paused = self.is_paused();
+        let progress = self.progress.lock();
+        let due = progress.due.is_some_and(|due| due <= now);
+        match progress.state(paused) {
+            State::Running => Some(progress.signs),
+            State::Waiting if due => Some(progress.signs),
+            _ => None,
+        }
     }
 
     pub fn report(&self) -> Report {
@@ -401,6 +431,26 @@ mod tests {
         job.ended().await;
         assert!(!job.cancel(), "it has ended");
         assert_eq!((job.report().state, job.report().progress.bytes), (State::Cancelled, 70));
+    }
+
+    #[test]
+    fn signs_of_life_are_asked_for_while_there_is_work() {
+        let job = Jobs::default().add("scrub", "");
+        let now = Instant::now();
+        assert_eq!(job.signs(now), None, "nobody said when it should begin");
+        job.rests(Duration::from_secs(60));
+        assert_eq!(job.signs(now), None);
+        let late = job.signs(now + Duration::from_secs(61)).unwrap();
+        job.begin(None);
+        let began = job.signs(now).unwrap();
+        job.step(0, None);
+        let stepped = job.signs(now).unwrap();
+        assert!(late < began && began < stepped, "{late} {began} {stepped}");
+        job.pause();
+        assert_eq!(job.signs(now), None, "it is held");
+        job.resume();
+        job.end(Timestamp(1));
+        assert_eq!(job.signs(now + Duration::from_secs(600)), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! and the handles by which both can be changed.
 
 use crate::config::Config;
+use crate::finding::Finding;
 use crate::jobs::Jobs;
 use crate::mounts::Mounts;
 use crate::observe::Metrics;
@@ -25,6 +26,8 @@ pub struct Node {
     pub control: tokio::sync::Mutex<Control>,
     /// Settings of the file that wait for the next start.
     pub needs_restart: ArcSwap<Vec<String>>,
+    /// Queues and work that get nowhere, as `workers::queues` last saw them.
+    pub stuck: ArcSwap<Vec<Finding>>,
     /// What the S3 face goes by.
     pub face: LiveOptions,
     pub jobs: Jobs,

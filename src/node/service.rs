@@ -4,6 +4,11 @@
 use sd_notify::NotifyState;
 use std::time::Duration;
 
+/// Somebody started the node who listens to what it says of itself.
+pub fn is_managed() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// The node answers.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);

@@ -5,7 +5,7 @@ use meta::{EngineFigures, TaskKind};
 use crate::{DiskRoom, ScrubFigures, Store, StoreError};
 
 /// A queue is counted to its end up to here: a figure must not cost more than the work it counts.
-const MAX_COUNTED: usize = 10_000;
+pub const MAX_COUNTED: usize = 10_000;
 
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
@@ -30,7 +30,27 @@ pub struct CopyQueues {
     pub deferred: usize,
 }
 
+impl CopyQueues {
+    pub fn all(&self) -> usize {
+        self.missing + self.excess + self.deferred
+    }
+}
+
 impl Store {
+    /// What copying and verifying has moved, at all backends, since the start.
+    pub fn background_bytes(&self) -> u64 {
+        self.0.fleet.members().iter().map(|member| member.pace.taken()).sum()
+    }
+
+    /// Blobs whose copies can be worked on now; 10,000 stands for that many or more.
+    pub async fn copies_to_do(&self) -> Result<usize, StoreError> {
+        self.blocking(|inner| {
+            let missing = inner.meta.count_tasks(TaskKind::Replicate, MAX_COUNTED)?;
+            Ok(missing + inner.meta.count_tasks(TaskKind::Excess, MAX_COUNTED)?)
+        })
+        .await
+    }
+
     pub async fn figures(&self) -> Result<Figures, StoreError> {
         self.blocking(|inner| {
             Ok(Figures {

@@ -75,7 +75,7 @@ pub use disk::DiskRoom;
 pub use drain::Holding;
 pub use error::{DigestMismatch, OrderError, SourceError, StoreError};
 pub use explain::{Explanation, PlacedBlob, PlacedReplica};
-pub use figures::{CopyQueues, Figures};
+pub use figures::{CopyQueues, Figures, MAX_COUNTED};
 pub use fleet::EMBEDDED_NAME;
 pub use fsck::{Difference, FsckOptions, FsckSummary, fsck};
 pub use get::{OpenObject, Reader};

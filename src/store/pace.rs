@@ -14,11 +14,12 @@ pub struct Pace {
     rate: AtomicU64,
     /// When all that was let through will have been due.
     due: Mutex<Instant>,
+    taken: AtomicU64,
 }
 
 impl Pace {
     pub fn new(rate: Option<u64>) -> Self {
-        Self { rate: rate.unwrap_or(0).into(), due: Mutex::new(Instant::now()) }
+        Self { rate: rate.unwrap_or(0).into(), due: Mutex::new(Instant::now()), taken: AtomicU64::new(0) }
     }
 
     pub fn set(&self, rate: Option<u64>) {
@@ -27,10 +28,16 @@ impl Pace {
 
     /// Waits until so much more may come.
     pub async fn take(&self, amount: u64) {
+        self.taken.fetch_add(amount, Ordering::Relaxed);
         let wait = self.book(amount, Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// All that was asked for since the start.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// How much may come and wait no longer than `patience`.

@@ -321,8 +321,16 @@ async fn abandoned_writes_leave_nothing(backend: &dyn Backend, traits: Traits) {
     }
     let blob = new_blob();
     let stored = put(backend, named(blob, "finished"), &body(blob, 5)).await.unwrap();
+    let before = backend.usage().calls;
     backend.abandon(&stored.location).await.unwrap();
+    is_no_dearer(backend, before, backend.calls_to_abandon());
     assert_eq!(fault(backend.head(&stored.location).await), Fault::Absent);
+}
+
+/// Who keeps to a number of calls a second knows what it orders.
+fn is_no_dearer(backend: &dyn Backend, before: u64, announced: u64) {
+    let made = backend.usage().calls - before;
+    assert!((1..=announced).contains(&made), "{made} calls were made, {announced} announced");
 }
 
 async fn many_are_removed_at_once(backend: &dyn Backend) {
@@ -334,7 +342,9 @@ async fn many_are_removed_at_once(backend: &dyn Backend) {
         locations.push(backend.locate(new_blob(), Some("suite/never-written")));
     }
     let kept = locations.remove(0);
+    let before = backend.usage().calls;
     assert_eq!(backend.remove(&locations).await.unwrap(), vec![Ok(()); 59]);
+    is_no_dearer(backend, before, backend.calls_to_remove(59));
     assert_eq!(everything(backend, "").await, std::slice::from_ref(&kept));
     backend.remove(&[kept]).await.unwrap().remove(0).unwrap();
 }

@@ -12,7 +12,7 @@ import pytest
 from guide import ACCESS_KEY, BUCKET
 from node import BINARY
 from raw import Raw
-from receiver import until
+from terminal import on_terminal
 from world import Configured, bucket
 
 SNAPSHOTS = Path(__file__).parent / "commands.txt"
@@ -193,6 +193,53 @@ def test_every_command_says_what_it_said_before(node):
     for line in now:
         assert kept.get(line, "").strip() == now[line].strip(), f"{line} is not as in {SNAPSHOTS.name}"
     assert not HAS_FUSE or set(kept) == set(now)
+
+
+def drains_slowly(node):
+    """A job that takes some seconds, object by object."""
+    for n in range(200):
+        assert Raw(node).send("PUT", f"moved-{n}", body=os.urandom(20_000)).status == 200
+    node.ask("drain", "usb")
+
+
+@pytest.fixture
+def slow_node(node):
+    node.stop()
+    node.settings["backends"] = [{"name": "usb", "kind": "disk", "path": "usb", "max_copy_bandwidth": "1MiB"},
+                                 {"name": "spare", "kind": "disk", "path": "spare"}]
+    node.start()
+    drains_slowly(node)
+    return node
+
+
+BAR = re.compile(r"drain/usb +running +\[(#+\.+)\] ")
+
+
+def test_a_terminal_shows_how_far_jobs_are(slow_node):
+    command = [BINARY, "jobs", "--follow", "--config", str(slow_node.config)]
+    code, terminal = on_terminal(command)
+    assert code == 0
+    bars = set(BAR.findall(terminal.said))
+    assert len(bars) > 1 and all(len(bar) == 20 for bar in bars), terminal.said
+    # Narrower than the table, and yet each picture took the place of the one before.
+    screen = terminal.screen()
+    assert [line.split()[:2] for line in screen].count(["job", "state"]) == 1, "\n".join(screen)
+    ended = [line for line in screen if line.strip().startswith("drain/usb ")]
+    assert len(ended) == 1 and ended[0].split()[1] == "done", "\n".join(screen)
+
+
+def test_what_is_no_terminal_sees_how_far_jobs_are_without_escapes(slow_node):
+    command = [BINARY, "drain", "usb", "--watch", "--config", slow_node.config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and BAR.search(done.stdout), done
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_json_is_one_document_on_a_terminal_too(slow_node):
+    code, terminal = on_terminal([BINARY, "jobs", "--follow", "--json", "--config", str(slow_node.config)])
+    assert code == 0 and "\x1b" not in terminal.said
+    drain = [job for job in json.loads(terminal.said)["jobs"] if job["name"] == "drain/usb"]
+    assert drain[0]["state"] == "done" and drain[0]["done_bytes"] == drain[0]["total_bytes"] > 3_000_000
 
 
 def known_commands():

@@ -572,6 +572,24 @@ def receivers_are_told_from_now_on(world):
         second.close()
 
 
+@change("the top level", "stuck_after")
+def a_queue_that_does_not_move_is_found_sooner(world):
+    receiver = Receiver()
+    receiver.status = 503
+    world.node.settings["webhooks"] = [{"name": "away", "url": receiver.url("/"), "secret": "secret-of-the-hook", "events": ["created"]}]
+    codes = lambda: {finding["code"] for finding in world.node.ask("status")["findings"]}  # noqa: E731
+    try:
+        world.change("webhooks.away")
+        assert until(lambda: receiver.deliveries, 20) and "webhook-stuck" not in codes()
+        world.node.settings["stuck_after"] = "1s"
+        world.change("stuck_after")
+        assert until(lambda: "webhook-stuck" in codes(), 20), world.node.ask("status")
+        receiver.status = 200
+        assert until(lambda: "webhook-stuck" not in codes(), 90)
+    finally:
+        receiver.close()
+
+
 @change("[scrub]", "period", "rate", "providers")
 def copies_are_verified_more_often(world):
     verified = lambda: total(scrape(world.node)[0], "s3o_scrub_verified_copies_total", {})  # noqa: E731

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -141,6 +142,38 @@ def test_trouble_is_told_when_it_begins_and_when_it_is_over(told_node, receiver)
     assert f"bucket {BUCKET}" in receiver.received[0]["trouble"]["message"]
     raw.send("DELETE", "large")
     assert until(lambda: states() == ["begun", "over"])
+
+
+def test_a_queue_of_copies_that_does_not_move_is_told(tmp_path, receiver):
+    node = Configured(tmp_path / "node")
+    disks = [{"name": name, "kind": "disk", "path": str(tmp_path / name), "quota": quota} for name, quota in (("near", "1GB"), ("small", "1KB"))]
+    for disk in disks:
+        Path(disk["path"]).mkdir()
+    node.settings = {
+        "data_dir": "data",
+        "stuck_after": "1s",
+        "s3": {"listen": "127.0.0.1:0"},
+        "buckets": [bucket(BUCKET, ACCESS_KEY, node.secret, copies=2)],
+        "backends": disks,
+        "webhooks": [{"url": receiver.url("/hook"), "secret": SECRET, "events": ["trouble"]}],
+    }
+    node.start()
+    told = lambda: [r["trouble"] for r in receiver.received if r["eventName"] == "Trouble:QueueStuck"]  # noqa: E731
+    try:
+        assert Raw(node).send("PUT", "a", body=b"x" * 50_000).status == 200
+        assert until(lambda: [t["state"] for t in told()] == ["begun"], 30), receiver.received
+        assert "copies" in told()[0]["message"] and "no space left" in told()[0]["message"]
+        status = node.ask("status", code=1)
+        assert [(f["code"], f["severity"]) for f in status["findings"]] == [("queue-stuck", "error")]
+        assert {queue["name"]: queue["waiting"] for queue in status["queues"]} == {"cleanup": 0, "copies": 1, "webhooks": 0}
+        node.settings["backends"][1]["quota"] = "1GB"
+        node.write_config()
+        node.ask("reload")
+        assert until(lambda: [t["state"] for t in told()] == ["begun", "over"], 60), receiver.received
+        copies = [job for job in node.ask("jobs")["jobs"] if job["name"] == "copies"]
+        assert copies[0]["done_since_start"] >= 1
+    finally:
+        node.stop()
 
 
 def test_what_waits_for_a_receiver_that_was_removed_is_forgotten(told_node, receiver):

@@ -28,6 +28,12 @@ def made(kind, *options):
 
 
 @pytest.fixture(scope="session")
+def binary():
+    """What the packages are made of."""
+    return Path(os.environ.get("S3O_BINARY") or Path(os.environ["CARGO_TARGET_DIR"]) / "release/s3-orchestrator")
+
+
+@pytest.fixture(scope="session")
 def deb():
     return made("deb", "--fast")
 

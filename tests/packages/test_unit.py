@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 
-from conftest import PROJECT
 from root import TIMEOUT
 
 UNIT = "s3-orchestrator.service"
@@ -49,13 +48,3 @@ def test_a_shell_completes_commands(installed):
         if shutil.which(shell):
             file = installed / f"/usr/share/{name}"
             subprocess.run([shell, "-n", file], check=True, timeout=TIMEOUT)
-
-
-def test_the_container_file_names_what_is_there():
-    """No image is built here: that needs a registry."""
-    text = (PROJECT / "Containerfile").read_text()
-    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
-        for name in source.split():
-            assert (PROJECT / name).exists(), name
-    command = re.search(r'^ENTRYPOINT \["(.+?)"\]', text, re.MULTILINE)
-    assert command and command[1] == "/usr/bin/s3-orchestrator"

@@ -235,7 +235,13 @@ impl Tree {
     }
 
     fn open_beneath(&self, location: &str, flags: OFlags, mode: Mode) -> io::Result<File> {
-        match fs::openat2(&self.root, location, flags, mode, BENEATH) {
+        let opened = match fs::openat2(&self.root, location, flags, mode, BENEATH) {
+            // An old kernel, or a sandbox that cannot look into the arguments of this call: systemd's
+            // RestrictSUIDSGID= refuses it (systemd.exec(5)).
+            Err(Errno::NOSYS) => open_stepwise(&self.root, location, flags, mode),
+            opened => opened,
+        };
+        match opened {
             Ok(file) => Ok(File::from(file)),
             // Something stands in the way that is none of ours: the replica is not there.
             Err(Errno::XDEV | Errno::LOOP | Errno::NOTDIR) => Err(io::ErrorKind::NotFound.into()),
@@ -314,6 +320,19 @@ fn keep_no_access_times(dir: impl AsFd) {
     }
 }
 
+/// As `openat2` with `BENEATH`, one component after the other. Stricter with `..`, which no location has.
+fn open_stepwise(root: &OwnedFd, location: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+    if location.split('/').any(|component| matches!(component, "" | "..")) {
+        return Err(Errno::XDEV);
+    }
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut reached: Option<OwnedFd> = None;
+    for component in folder(location).split('/').filter(|component| !component.is_empty()) {
+        reached = Some(fs::openat(reached.as_ref().unwrap_or(root), component, step, Mode::empty())?);
+    }
+    fs::openat(reached.as_ref().unwrap_or(root), name(location), flags | OFlags::NOFOLLOW, mode)
+}
+
 fn folder(location: &str) -> &str {
     location.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
@@ -337,6 +356,51 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::local::walk;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn without_openat2_no_location_leads_out_either() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "x").unwrap();
+        let inside = outside.path().join("tree");
+        std::fs::create_dir_all(inside.join("a/b")).unwrap();
+        std::fs::write(inside.join("a/b/file"), "x").unwrap();
+        symlink("../secret", inside.join("link")).unwrap();
+        symlink("b", inside.join("a/near")).unwrap();
+        symlink(outside.path(), inside.join("a/away")).unwrap();
+        let root: OwnedFd = File::open(&inside).unwrap().into();
+        let (read, dir) = (OFlags::RDONLY | OFlags::CLOEXEC, OFlags::RDONLY | OFlags::DIRECTORY);
+        let mut opened = 0;
+        for location in [
+            ".",
+            "a",
+            "a/b",
+            "a/b/file",
+            "a/b/none",
+            "a/b/file/x",
+            "link",
+            "a/near",
+            "a/near/file",
+            "a/away/secret",
+            "../secret",
+            "a/../../secret",
+            "/etc/hostname",
+            "",
+        ] {
+            for (flags, mode) in
+                [(read, Mode::empty()), (dir, Mode::empty()), (OFlags::TMPFILE | OFlags::RDWR, NEW_MODE)]
+            {
+                let one = fs::openat2(&root, location, flags, mode, BENEATH);
+                let other = open_stepwise(&root, location, flags, mode);
+                assert_eq!(one.is_ok(), other.is_ok(), "{location} {flags:?}: {one:?}, {other:?}");
+                opened += usize::from(other.is_ok());
+            }
+        }
+        assert!(opened > 6, "{opened}");
+        let new = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
+        assert!(open_stepwise(&root, "a/b/new", new, NEW_MODE).is_ok());
+        assert_eq!(open_stepwise(&root, "a/away/new", new, NEW_MODE).err(), Some(Errno::NOTDIR));
+    }
 
     #[test]
     fn what_is_not_announced_has_no_name_also_where_there_are_no_unnamed_files() {

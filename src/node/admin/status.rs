@@ -11,9 +11,7 @@ use crate::{health, hints};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Counting further would make `status` slow just when there is much to do.
-const MAX_COUNTED: usize = 10_000;
+use store::{Figures, MAX_COUNTED};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
@@ -62,7 +60,7 @@ pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Faul
     let config = node.config();
     let findings = health::findings(&node);
     let room = node.store.disk_room();
-    let waiting = node.store.cleanup_queue(MAX_COUNTED).await?.len();
+    let queues = queues(&node.store.figures().await?, node.store.waiting_events());
     Ok(Status {
         health: judged(&findings),
         findings,
@@ -72,17 +70,24 @@ pub async fn answer(node: Arc<Node>, Nothing {}: Nothing) -> Result<Status, Faul
         configuration: absolute(&config.file),
         data_dir: absolute(&config.data_dir),
         disk: Disk { room_bytes: room.room_bytes, size_bytes: room.size_bytes },
-        queues: vec![Queue {
-            name: "cleanup".to_owned(),
-            waiting: waiting as u64,
-            or_more: waiting == MAX_COUNTED,
-        }],
+        queues,
         buckets: usage::buckets(&node),
         backends: usage::backends(&node),
         backend_conditions: backends::all(&node),
         mounts: node.mounts.all().iter().map(Mount::from).collect(),
         last_snapshot: node.store.last_snapshot().await?.map(rfc3339),
     })
+}
+
+fn queues(figures: &Figures, events: u64) -> Vec<Queue> {
+    let copies = figures.copies;
+    let more = [copies.missing, copies.excess, copies.deferred].iter().any(|kind| *kind >= MAX_COUNTED);
+    let queue = |name: &str, waiting: u64, or_more| Queue { name: name.to_owned(), waiting, or_more };
+    vec![
+        queue("cleanup", figures.cleanup_queue as u64, figures.cleanup_queue >= MAX_COUNTED),
+        queue("copies", copies.all() as u64, more),
+        queue("webhooks", events, false),
+    ]
 }
 
 /// As seen from anywhere.

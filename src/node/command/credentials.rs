@@ -25,6 +25,7 @@ enum Action {
     List,
     /// Make a credential for a bucket. Its secret is shown once.
     Add {
+        /// The bucket that it is for, and no other.
         bucket: String,
         /// Its access key id; a random one by default.
         #[arg(long, value_name = "ID")]

@@ -15,7 +15,7 @@ use types::BucketName;
 /// On a terminal what was not given is asked for. A file that is there is never replaced.
 #[derive(Debug, clap::Args)]
 pub struct InitArgs {
-    /// The file to write; ./s3-orchestrator.toml by default.
+    /// The file to write.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
     config: PathBuf,
     /// Where the node keeps everything; a relative path begins at the folder of the file.

@@ -114,16 +114,21 @@ impl<'a> Screen<'a> {
             return if over { self.ask.print(jobs, text) } else { Ok(()) };
         }
         let now = text(jobs);
-        if self.in_place && !self.shown.is_empty() {
-            // Back to the first line of what was shown, and away with it.
-            output::text(&format!("\x1b[{}A\x1b[J", self.shown.lines().count()))?;
-        } else if now == self.shown {
-            return Ok(());
+        if self.in_place {
+            output::text(&in_place(self.shown.lines().count(), &now))?;
+        } else if now != self.shown {
+            output::text(&now)?;
         }
-        output::text(&now)?;
         self.shown = now;
         Ok(())
     }
+}
+
+/// Back to the first of the lines that were shown, and away with them. A line that is wider than the terminal
+/// is cut by it and not wrapped: the way back would be longer than anybody here knows.
+fn in_place(shown: usize, now: &str) -> String {
+    let back = if shown > 0 { format!("\x1b[{shown}A\x1b[J") } else { String::new() };
+    format!("{back}\x1b[?7l{now}\x1b[?7h")
 }
 
 fn text(jobs: &Jobs) -> String {

@@ -93,11 +93,11 @@ fn choose(config: &Config, name: &str) -> anyhow::Result<Backend> {
         return Ok(found.clone());
     }
     let names: Vec<_> = config.backends.iter().map(|backend| backend.name.as_str()).collect();
-    anyhow::bail!(
-        "there is no backend \"{name}\" in {}; there are: {}",
-        config.file.display(),
-        names.join(", ")
-    )
+    let there = match names.is_empty() {
+        true => "it has no [[backends]]".to_owned(),
+        false => format!("there are: {}", names.join(", ")),
+    };
+    anyhow::bail!("there is no backend \"{name}\" in {}; {there}", config.file.display())
 }
 
 /// With one body so large.

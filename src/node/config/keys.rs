@@ -3,6 +3,7 @@
 pub const TOP: &[&str] = &[
     "data_dir",
     "durability",
+    "stuck_after",
     "placement",
     "s3",
     "buckets",

@@ -1,7 +1,7 @@
 //! The configuration: there, good, and not for everybody's eyes.
 
 use super::{Check, Verdict};
-use crate::config::{self, Config};
+use crate::config::{self, Config, LoadError};
 use crate::config_file;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -18,7 +18,14 @@ pub fn check(named: Option<&Path>) -> (Vec<Check>, Option<Config>) {
     };
     match config::load(&file, &config_file::environment) {
         Err(error) => {
-            let remedy = "correct it; variables come from the environment that the node is started with";
+            let remedy = match error {
+                LoadError::Unreadable { .. } => {
+                    "run this as the user of the node, which must be able to read it"
+                }
+                LoadError::Bad { .. } => {
+                    "correct it; variables come from the environment that the node is started with"
+                }
+            };
             (vec![Check::bad(NAME, Verdict::Error, error.to_string(), remedy)], None)
         }
         Ok(loaded) => {

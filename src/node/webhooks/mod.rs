@@ -152,6 +152,17 @@ impl Webhooks {
         self.store.tell(hooks, Event::Notice { text, at: self.now() }).await
     }
 
+    /// The oldest event that waits for each receiver.
+    pub async fn oldest(&self) -> Result<Vec<(String, Option<(u64, Timestamp)>)>, StoreError> {
+        let mut oldest = Vec::new();
+        for hook in self.hooks.load_full().iter() {
+            let first = self.store.events(hook.id, 1).await?;
+            let first = first.first().map(|(sequence, event)| (*sequence, event.at()));
+            oldest.push((hook.config.name.clone(), first));
+        }
+        Ok(oldest)
+    }
+
     /// How much waits for each receiver, and since when.
     pub async fn queues(&self) -> Result<Vec<(String, u64, Option<Timestamp>)>, StoreError> {
         let lengths = self.store.event_queues().await?;

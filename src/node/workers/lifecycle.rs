@@ -21,9 +21,11 @@ pub fn job(node: &Node) -> Arc<Job> {
 
 pub async fn run(node: Arc<Node>, job: Arc<Job>, mut stop: Stop) {
     let due = async || {
+        // Read anew each time: the rules may have been changed.
+        let rest = interval(&rules(&node));
+        job.rests(rest);
         tokio::select! {
-            // Read anew each time: the rules may have been changed.
-            () = tokio::time::sleep(interval(&rules(&node))) => {}
+            () = tokio::time::sleep(rest) => {}
             () = job.wanted() => {}
         }
     };

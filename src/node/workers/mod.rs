@@ -3,11 +3,12 @@
 mod backend_watch;
 mod certificates;
 pub mod cleanup;
-mod copies;
+pub mod copies;
 mod disk_watch;
 pub mod lifecycle;
 pub mod multipart_expiry;
 pub mod ordered;
+mod queues;
 pub mod scrub;
 pub mod snapshots;
 mod troubles;
@@ -43,7 +44,7 @@ impl Workers {
         running.spawn(scrub::run(Arc::clone(node), scrub::job(node), stop_signal()));
         running.spawn(snapshots::run(Arc::clone(node), snapshots::job(node), stop_signal()));
         running.spawn(backend_watch::run(node.store.clone(), stop_signal()));
-        running.spawn(copies::run(node.store.clone(), stop_signal()));
+        running.spawn(copies::run(Arc::clone(node), copies::job(node), stop_signal()));
         running.spawn(copies::audit(node.store.clone(), stop_signal()));
         running.spawn(ordered::run(Arc::clone(node), stop_signal()));
         running.spawn(disk_watch::run(node.store.clone(), stop_signal()));

@@ -18,9 +18,11 @@ pub fn job(node: &Node) -> Arc<Job> {
 
 pub async fn run(node: Arc<Node>, job: Arc<Job>, mut stop: Stop) {
     let due = async || {
+        // Read anew each time: it may have been changed.
+        let rest = interval(node.config().s3.multipart_expiry);
+        job.rests(rest);
         tokio::select! {
-            // Read anew each time: it may have been changed.
-            () = tokio::time::sleep(interval(node.config().s3.multipart_expiry)) => {}
+            () = tokio::time::sleep(rest) => {}
             () = job.wanted() => {}
         }
     };

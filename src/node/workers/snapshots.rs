@@ -28,6 +28,7 @@ pub async fn run(node: Arc<Node>, job: Arc<Job>, mut stop: Stop) {
                 REST_AFTER_ERROR
             }
         };
+        job.rests(rest);
         let waited = async {
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
@@ -63,6 +64,7 @@ async fn take(node: &Node, job: &Job, order: &SnapshotOrder) -> Result<(), Order
     let mut running = node.store.snapshot(order).await?;
     let mut failed = Vec::new();
     while let Some(step) = running.step().await? {
+        job.sign();
         if let Some(sent) = step.ended {
             job.step(1, None);
             failed.extend(sent.error.map(|error| format!("{}: {error}", sent.backend)));

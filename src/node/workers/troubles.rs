@@ -1,31 +1,36 @@
 //! Notices what is wrong with the node, once when it begins and once when it is over.
 
-use super::{Stop, cleanup};
+use super::Stop;
+use super::queues::{OF_WEBHOOKS, Queues};
 use crate::finding::Finding;
 use crate::health;
 use crate::node::Node;
 use crate::service;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(2);
-/// A queue that has work and settles none of it for this long is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(300);
 
 pub async fn run(node: Arc<Node>, mut stop: Stop) {
     let mut known = BTreeMap::new();
-    let mut queue = Idle::default();
+    let mut queues = Queues::default();
     while stop.or_sleep(EVERY).await {
-        let mut found: BTreeMap<_, _> =
+        // What cannot be looked at is told by those who work on it.
+        if let Ok(stuck) = queues.look(&node).await {
+            node.stuck.store(Arc::new(stuck));
+        }
+        let found: BTreeMap<_, _> =
             health::findings(&node).into_iter().map(|finding| (subject(&finding), finding)).collect();
-        found.extend(stuck(&node, &mut queue).await.map(|finding| (subject(&finding), finding)));
         let news = news(&known, &found);
         if !news.is_empty() {
             service::status(worst(&found));
         }
         for (state, finding) in news {
             tracing::warn!(code = finding.code, state, what = finding.message, "trouble");
+            if finding.code == OF_WEBHOOKS {
+                continue;
+            }
             if let Err(error) = node.webhooks.tell_trouble(finding, state).await {
                 tracing::error!(%error, "trouble could not be noted for webhooks");
             }
@@ -41,7 +46,7 @@ fn subject(finding: &Finding) -> String {
     let steady: Vec<_> = words.filter(|word| !word.bytes().all(|byte| byte.is_ascii_digit())).collect();
     // What fails says why, and may say it in other words next time.
     let steady = steady.join(" ");
-    let what = steady.split(':').next().unwrap_or_default();
+    let what = steady.split(": ").next().unwrap_or_default();
     format!("{} {what}", finding.code)
 }
 
@@ -58,34 +63,6 @@ fn news<'a>(
     let begun = found.iter().filter(|(subject, _)| !known.contains_key(*subject));
     let over = known.iter().filter(|(subject, _)| !found.contains_key(*subject));
     begun.map(|(_, finding)| ("begun", finding)).chain(over.map(|(_, finding)| ("over", finding))).collect()
-}
-
-async fn stuck(node: &Node, queue: &mut Idle) -> Option<Finding> {
-    let waiting = node.store.figures().await.ok()?.cleanup_queue;
-    let settled = node.jobs.find(cleanup::NAME).map_or(0, |job| job.report().done_ever);
-    queue.is_stuck(waiting, settled, Instant::now()).then(|| {
-        Finding::error(
-            "queue-stuck",
-            format!("the cleanup queue does not move: {waiting} blobs wait"),
-            "`jobs` and `logs` say more of cleanup",
-        )
-    })
-}
-
-/// Since when a queue has work and settles none.
-#[derive(Default)]
-struct Idle {
-    settled: u64,
-    since: Option<Instant>,
-}
-
-impl Idle {
-    fn is_stuck(&mut self, waiting: usize, settled: u64, now: Instant) -> bool {
-        if waiting == 0 || settled != self.settled {
-            *self = Self { settled, since: None };
-        }
-        waiting > 0 && now.duration_since(*self.since.get_or_insert(now)) >= STUCK_AFTER
-    }
 }
 
 #[cfg(test)]
@@ -114,17 +91,5 @@ mod tests {
         let down =
             |name: &str| Finding::error("backend-down", format!("the backend {name} does not answer"), "");
         assert_eq!(map(&[down("far-1"), down("far-2")]).len(), 2, "each has its own trouble");
-    }
-
-    #[test]
-    fn a_queue_that_settles_nothing_is_stuck_after_a_while() {
-        let (mut idle, begin) = (Idle::default(), Instant::now());
-        assert!(!idle.is_stuck(5, 0, begin));
-        assert!(!idle.is_stuck(5, 0, begin + STUCK_AFTER / 2));
-        assert!(idle.is_stuck(5, 0, begin + STUCK_AFTER));
-        assert!(!idle.is_stuck(5, 1, begin + STUCK_AFTER * 2), "it moved");
-        assert!(!idle.is_stuck(5, 1, begin + STUCK_AFTER * 2));
-        assert!(idle.is_stuck(5, 1, begin + STUCK_AFTER * 3));
-        assert!(!idle.is_stuck(0, 1, begin + STUCK_AFTER * 4), "it is empty");
     }
 }

@@ -246,7 +246,7 @@ impl Run {
         }
         self.job.tell(&self.record);
         self.job.finish(State::from(state), at);
-        tracing::info!(job = self.job.name(), ?state, message = self.record.message, "ended");
+        tracing::info!(job = self.job.name(), ?state, outcome = self.record.message, "ended");
     }
 
     /// Lost progress is made again.
