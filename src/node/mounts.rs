@@ -2,8 +2,9 @@
 
 use crate::config;
 use crate::options;
-use anyhow::{Context as _, bail};
+use anyhow::{anyhow, bail};
 use parking_lot::Mutex;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,21 @@ impl Running {
     }
 }
 
+/// Where the words of the system lead nowhere.
+fn hint(place: &Path, error: &io::Error) -> &'static str {
+    match error.kind() {
+        // It is the helper that was not found.
+        io::ErrorKind::NotFound if place.exists() => {
+            "; who is not root needs fusermount3 of the package fuse3, and the packaged service its mounts.conf: \
+             see s3-orchestrator-mount(8)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; the packaged service needs its mounts.conf: see s3-orchestrator-mount(8)"
+        }
+        _ => "",
+    }
+}
+
 /// How an order to unmount ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmounted {
@@ -58,13 +74,15 @@ impl Mounts {
 
     pub fn add(&self, mount: &config::Mount, lasting: bool) -> anyhow::Result<Running> {
         let options = options::of_mount(mount, &self.store)?;
-        let place = options.path.display().to_string();
+        let place = options.path.clone();
         let _one = self.adding.lock();
         if self.all().len() >= MAX_MOUNTS {
             bail!("there are {MAX_MOUNTS} mounts already");
         }
-        let mount =
-            fuse::Mount::start(&self.store, options).with_context(|| format!("cannot mount on {place}"))?;
+        let mount = fuse::Mount::start(&self.store, options).map_err(|error| {
+            let hint = hint(&place, &error);
+            anyhow!("cannot mount on {}: {error}{hint}", place.display())
+        })?;
         let running = Running { mount: Arc::new(mount), lasting, leaving: false };
         let mut all = self.running.lock();
         // One of the configuration that somebody else unmounted has its successor.

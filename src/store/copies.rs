@@ -52,7 +52,8 @@ impl Store {
         }
     }
 
-    /// Works on a bounded number of tasks: losses first, then what is too much.
+    /// Works on a bounded number of tasks: losses first, then what is too much. Both in one pass, so that a
+    /// backend that is emptied gives back its room as it goes, not when the last copy is made.
     pub async fn copies_pass(&self) -> Result<Progress, StoreError> {
         self.resume_deferred().await?;
         let mut progress = Progress::default();
@@ -67,9 +68,6 @@ impl Store {
             for outcome in outcomes {
                 progress.done += 1;
                 progress.left += u64::from(!outcome?);
-            }
-            if progress.done > 0 {
-                break;
             }
         }
         if progress.done > 0 {

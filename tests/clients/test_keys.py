@@ -246,6 +246,19 @@ def test_copies_make_so_many_calls_a_second(started, tmp_path):
     assert time.monotonic() - began > 1, "eight calls, three a second"
 
 
+def test_files_are_deleted_so_many_a_second(started, tmp_path):
+    node = started(backends=[disk(tmp_path) | {"max_copy_calls": 5}])
+    files = lambda: [path for path in (tmp_path / "disk" / "blobs").rglob("*") if path.is_file()]  # noqa: E731
+    for n in range(20):
+        assert Raw(node).send("PUT", f"k{n}", body=b"x" * 20_000).status == 200
+    assert len(files()) == 20
+    began = time.monotonic()
+    for n in range(20):
+        assert Raw(node).send("DELETE", f"k{n}").status == 204
+    assert until(lambda: not files(), 30)
+    assert time.monotonic() - began > 3, "twenty files, five a second"
+
+
 def test_a_month_of_reads_ends(started, tmp_path):
     """The copy far away comes first, until what may be read there is used up."""
     far = started("far")

@@ -85,6 +85,11 @@ def is_confined(service):
     assert not (service.root / "tmp/made").exists(), "its /tmp is not its own"
 
 
+def says_what_a_mount_needs(machine):
+    code, said = machine.run("s3-orchestrator", "mount", BUCKET, "/mnt", check=False)
+    assert code == 1 and "mounts.conf" in said, said
+
+
 def is_reloaded(service):
     machine = service.machine
     edit(service.root, '#quota = "100GB"', 'quota = "50GB"')
@@ -140,6 +145,7 @@ def test_the_unit_under_systemd(machine, deb):
     service = begun(machine, "enable", "--now")
     is_used(service)
     is_confined(service)
+    says_what_a_mount_needs(machine)
     is_reloaded(service)
     is_watched(machine)
     is_mounted(machine)

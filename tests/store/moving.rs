@@ -91,6 +91,36 @@ fn a_drained_backend_holds_nothing_and_can_be_taken_out() {
     }
 }
 
+/// More than one pass takes up: room comes back as copies are made, and who looks sees how far it is.
+#[test]
+fn a_drain_gives_room_back_as_it_goes() {
+    const OBJECTS: u64 = 150;
+    let (a, b, _) = three();
+    let rig = rig(vec![a.options(), b.options()], policy(1, ALL, Placement::Pack));
+    let (store, bucket) = rig.open();
+    runtime().block_on(async {
+        for n in 0..OBJECTS {
+            put(&store, bucket, &format!("k{n}"), content(n, 100)).await.unwrap();
+        }
+        store.begin_drain("a").await.unwrap();
+        audit(&store).await;
+        let mut left = vec![a.locations().await.len() as u64];
+        while left.last() > Some(&0) && left.len() < 20 {
+            store.copies_pass().await.unwrap();
+            store.cleanup_pass().await.unwrap();
+            left.push(a.locations().await.len() as u64);
+        }
+        assert_eq!((left.first(), left.last()), (Some(&OBJECTS), Some(&0)));
+        assert!(left.windows(2).all(|two| two[1] <= two[0]), "{left:?}");
+        left.dedup();
+        assert!(left.len() > 3, "{left:?}");
+        assert_eq!(b.locations().await.len() as u64, OBJECTS);
+        store.close().await;
+    });
+    drop(store);
+    assert_eq!(rig.fsck().1, []);
+}
+
 /// Small objects lie with the records there.
 #[test]
 fn the_data_directory_can_be_drained() {

@@ -1,6 +1,6 @@
 //! `s3-orchestrator lost`: objects of which no copy can be read any more.
 
-use super::{Ask, Global, Run, report};
+use super::{Ask, Global, Run, output, report};
 use crate::admin::lost::Request;
 use crate::admin::reconcile::Ordered;
 use std::process::ExitCode;
@@ -22,6 +22,10 @@ pub struct LostArgs {
 impl Run for LostArgs {
     fn run(&self, _: &Global) -> anyhow::Result<ExitCode> {
         let ordered: Ordered = self.ask.ask("lost", &Request { forget: self.forget })?;
-        report::follow(&self.ask, &ordered.job, &["lost", "unjudged"])
+        let code = report::follow(&self.ask, &ordered.job, &["lost", "unjudged"])?;
+        if code == ExitCode::SUCCESS && !self.ask.json {
+            output::text("none is lost\n")?;
+        }
+        Ok(code)
     }
 }
