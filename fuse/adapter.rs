@@ -260,7 +260,7 @@ impl Filesystem for Adapter {
             if let Err(slot) = self.dispatch.write_here(Operation::Write, reply, patience, here, send) {
                 let (fs, bytes) = (Arc::clone(&self.fs), bytes.to_vec());
                 let work = move || fs.write(handle.0, offset, &bytes).map(|()| bytes.len());
-                self.dispatch.go_on(slot, work, send);
+                self.dispatch.go_on(slot, work, send, drop);
             }
         });
     }

@@ -207,8 +207,7 @@ impl Dispatch {
         send: impl FnOnce(R, T) + Send + 'static,
         late: impl FnOnce(T) + Send + 'static,
     ) {
-        let slot = self.slot(operation, reply, patience);
-        self.writers.run(move || slot.answer(work(), send, late));
+        self.go_on(self.slot(operation, reply, patience), work, send, late);
     }
 
     /// As `write`, on the event loop that asks, without a copy of what is written: half of what a small write costs is
@@ -231,14 +230,15 @@ impl Dispatch {
         Ok(())
     }
 
-    /// What was not written on the event loop.
+    /// On a thread of the mount's own.
     pub fn go_on<R: Refuse, T: 'static>(
         &self,
         slot: Arc<Slot<R>>,
         work: impl FnOnce() -> Answer<T> + Send + 'static,
         send: impl FnOnce(R, T) + Send + 'static,
+        late: impl FnOnce(T) + Send + 'static,
     ) {
-        self.writers.run(move || slot.answer(work(), send, drop));
+        self.writers.run(move || slot.answer(work(), send, late));
     }
 
     /// For what is a commit: it goes on also when nobody waits for it any more.
@@ -391,7 +391,7 @@ mod tests {
             let busy = Mutex::new(Some(inner));
             let nested = || {
                 let slot = write(busy.lock().take().unwrap(), &|| Some(Ok(0))).unwrap_err();
-                dispatch.go_on(slot, || Ok(2), send);
+                dispatch.go_on(slot, || Ok(2), send, drop);
                 assert_eq!(answer(&inner_answer), Ok(2));
                 Some(Ok(1))
             };
@@ -399,7 +399,7 @@ mod tests {
             assert_eq!(answer(&outer_answer), Ok(1));
             let (waits, waits_answer) = reply();
             let slot = write(waits, &|| None).unwrap_err();
-            dispatch.go_on(slot, || Err(Errno::NOSPC), send);
+            dispatch.go_on(slot, || Err(Errno::NOSPC), send, drop);
             assert_eq!(answer(&waits_answer), Err(Errno::NOSPC));
         });
     }

@@ -181,8 +181,16 @@ impl Job {
         self.progress.lock().signs += 1;
     }
 
-    /// Nothing is to be done before that time has passed; then it is.
-    pub fn rests(&self, time: Duration) {
+    /// Until that time has passed, or the job is wanted. Work should begin then.
+    pub async fn rest(&self, time: Duration) {
+        self.rests(time);
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.wanted() => {}
+        }
+    }
+
+    fn rests(&self, time: Duration) {
         self.progress.lock().due = Instant::now().checked_add(time);
     }
 

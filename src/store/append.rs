@@ -78,9 +78,7 @@ impl Store {
         };
         match done {
             Ok((held, joint, _pinned)) => {
-                if let Some(joint) = joint {
-                    self.note_joint(&joint).await;
-                }
+                self.note_joint(joint).await;
                 Ok(Appended::Done(held))
             }
             Err(StoreError::InvalidPartOrder) => Ok(Appended::TooManyPieces),

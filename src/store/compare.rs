@@ -116,7 +116,7 @@ impl Member {
         if !digits.bytes().all(lower) {
             return None;
         }
-        let number = BlobId(u64::from_str_radix(digits, 16).ok()?);
+        let number = BlobId::parse(digits)?;
         let plain = self.backend.locate(number, None) == *location;
         // Backends with names that people can read put the number behind a dot.
         let readable =

@@ -523,6 +523,6 @@ impl Inner {
     /// The number in the name of a file of the data directory.
     fn local_file(&self, location: &Location) -> Option<BlobId> {
         let name = location.as_str().rsplit('/').next()?;
-        u64::from_str_radix(name, 16).ok().map(BlobId)
+        BlobId::parse(name)
     }
 }

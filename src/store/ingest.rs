@@ -13,6 +13,7 @@ use types::checksum::{Hasher, chunk_sum};
 use types::{Algorithm, BlobId, BucketId, Checksum, ETag};
 
 use crate::claim::claimed;
+use crate::even::Even;
 use crate::lanes::{Chosen, Landed, Lanes};
 use crate::md5::Md5;
 use crate::pipeline::Pipeline;
@@ -66,6 +67,13 @@ impl Sums {
     }
 }
 
+/// Where nothing was promised.
+impl Default for Sums {
+    fn default() -> Self {
+        Self::new(&Promised::default())
+    }
+}
+
 /// What a body turned out to be.
 struct Verified {
     md5: [u8; 16],
@@ -104,9 +112,10 @@ impl Store {
         purpose: Purpose<'_>,
         promised: &Promised,
         replaced_bytes: u64,
-        mut source: S,
+        source: S,
     ) -> Result<Ingested, StoreError> {
         self.check_room()?;
+        let mut source = Even::new(source);
         let mut room = self.0.meta.ledger().reserve(&[]).map_err(out_of_room)?;
         let (bucket, size) = (purpose.bucket, promised.size.unwrap_or(0));
         let chosen = self.choose(bucket, size, size.saturating_sub(replaced_bytes), &mut room)?;
@@ -287,10 +296,7 @@ impl Store {
                 let why = || StoreError::Unavailable(format!("fewer than {need} backends took the bytes"));
                 return Err(last.unwrap_or_else(why));
             };
-            if !member.is_active()
-                || !member.admits()
-                || room.grow(Account::Backend(member.id), blob.size).is_err()
-            {
+            if !member.takes(room, blob.size) {
                 continue;
             }
             let replicas = landed.targets().map(|target| Replica::new(target, blob.written)).collect();

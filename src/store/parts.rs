@@ -8,7 +8,6 @@ use std::array;
 use std::io;
 use types::{Checksum, ETag};
 
-use crate::Promised;
 use crate::ingest::Sums;
 use crate::md5::Md5;
 use crate::md5_lanes::{LANES, Md5Lanes};
@@ -19,6 +18,8 @@ const PART_BYTES: u64 = 8 << 20;
 pub const GROUP_BYTES: u64 = LANES as u64 * PART_BYTES;
 /// Of each part at a time: a chunk, so that its checksum is of the same look at it.
 const PIECE_BYTES: usize = CHUNK_BYTES as usize;
+/// Of one stream at a time: a whole number of chunks, and still in a core's cache.
+pub const STEP_BYTES: usize = 4 * PIECE_BYTES;
 
 /// The digests of what was hashed so far.
 #[derive(Default)]
@@ -65,12 +66,8 @@ impl Parts {
         // The number is for people; it ends at 512 GiB.
         let etag =
             ETag { md5: all.finish(), parts: Some(u16::try_from(self.md5s.len()).unwrap_or(u16::MAX)) };
-        (etag, self.checksum.unwrap_or_else(|| sums().checksum.finish()), self.chunks)
+        (etag, self.checksum.unwrap_or_else(|| Sums::default().checksum.finish()), self.chunks)
     }
-}
-
-pub fn sums() -> Sums {
-    Sums::new(&Promised::default())
 }
 
 /// Of `count` parts; lanes without one go along with the first.
@@ -81,7 +78,7 @@ fn lanes(
     buffer: &mut Vec<u8>,
 ) -> io::Result<([[u8; 16]; LANES], Vec<Sums>)> {
     buffer.resize(LANES * PIECE_BYTES, 0);
-    let mut all: Vec<Sums> = (0..count).map(|_| sums()).collect();
+    let mut all: Vec<Sums> = (0..count).map(|_| Sums::default()).collect();
     let mut lanes = Md5Lanes::new();
     for offset in (0..PART_BYTES).step_by(PIECE_BYTES) {
         let pieces = buffer.chunks_exact_mut(PIECE_BYTES);
@@ -96,13 +93,25 @@ fn lanes(
 }
 
 fn one(file: &NewFile, from: u64, end: u64, buffer: &mut Vec<u8>) -> io::Result<([u8; 16], Sums)> {
-    let (mut md5, mut sums) = (Md5::new(), sums());
-    for at in (from..end).step_by(LANES * PIECE_BYTES) {
-        let size = (end - at).min((LANES * PIECE_BYTES) as u64);
-        buffer.resize(usize::try_from(size).unwrap_or_default(), 0);
+    let (mut md5, mut sums) = (Md5::new(), Sums::default());
+    hash(file, from, end, buffer, &mut md5, &mut sums)?;
+    Ok((md5.finish(), sums))
+}
+
+/// In order. `end` ends a chunk, or the file.
+pub fn hash(
+    file: &NewFile,
+    from: u64,
+    end: u64,
+    buffer: &mut Vec<u8>,
+    md5: &mut Md5,
+    sums: &mut Sums,
+) -> io::Result<()> {
+    for at in (from..end).step_by(STEP_BYTES) {
+        buffer.resize(usize::try_from(end - at).unwrap_or(STEP_BYTES).min(STEP_BYTES), 0);
         file.read_all_at(buffer, at)?;
         md5.update(buffer);
         sums.update(buffer);
     }
-    Ok((md5.finish(), sums))
+    Ok(())
 }

@@ -103,5 +103,5 @@ pub fn checksum_of(words: &str) -> Option<Checksum> {
 
 /// Whose bytes a replica says that it is. A copy has a number of its own in its name.
 pub fn blob_of(about: &About) -> Option<BlobId> {
-    u64::from_str_radix(about.said("blob")?, 16).ok().map(BlobId)
+    BlobId::parse(about.said("blob")?)
 }

@@ -3,7 +3,6 @@
 use meta::{Account, Draft, Order};
 use types::{BlobId, BucketId, Key, ObjectHeaders, Version, WriteConditions};
 
-use crate::even::Even;
 use crate::ingest::Ingested;
 use crate::lanes::Landed;
 use crate::purpose::Purpose;
@@ -35,7 +34,7 @@ impl Store {
         self.check_put(bucket, &key, &conditions, promised.size).await?;
         let replaced_bytes = self.find(bucket, &key).await?.map_or(0, |current| current.size);
         let purpose = Purpose { bucket, key: &key, headers: &headers, part: None };
-        let body = self.ingest(purpose, &promised, replaced_bytes, Even::new(source)).await?;
+        let body = self.ingest(purpose, &promised, replaced_bytes, source).await?;
         let asker = Asker { bucket, origin: meta::Origin::default(), waits: true };
         let record = self.record(asker, key, headers, conditions, body, None).await?;
         Ok(Written::of(&record))

@@ -1,17 +1,13 @@
 //! The digests of a file in the making, computed beside its writes as far as it comes in order.
 
 use backend::NewFile;
-use meta::CHUNK_BYTES;
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use types::{Checksum, ETag};
 
 use crate::ingest::Sums;
 use crate::md5::Md5;
-use crate::parts::{GROUP_BYTES, Parts, sums};
-
-/// What is read and hashed at a time: a whole number of chunks, and still in a core's cache.
-const STEP_BYTES: u64 = 4 * CHUNK_BYTES;
+use crate::parts::{self, GROUP_BYTES, Parts, STEP_BYTES};
 
 /// Of a file's bytes up to `until`.
 pub struct Digests {
@@ -44,13 +40,13 @@ struct State {
 
 impl Digests {
     fn new() -> Self {
-        Self { kind: Kind::Whole(Md5::new(), sums()), until: 0 }
+        Self { kind: Kind::Whole(Md5::new(), Sums::default()), until: 0 }
     }
 
     /// How far it can go in one step, of a file that is written up to `written` and may grow.
     fn next(&self, written: u64) -> Option<u64> {
         let step = match &self.kind {
-            Kind::Whole(..) if self.until < GROUP_BYTES => STEP_BYTES,
+            Kind::Whole(..) if self.until < GROUP_BYTES => STEP_BYTES as u64,
             _ => GROUP_BYTES,
         };
         Some(self.until + step).filter(|until| *until <= written)
@@ -69,7 +65,7 @@ impl Digests {
             let end = until.min(self.until - self.until % GROUP_BYTES + GROUP_BYTES);
             match &mut self.kind {
                 Kind::Parts(parts) => parts.hash(file, end, buffer)?,
-                Kind::Whole(md5, sums) => whole(file, self.until, end, buffer, md5, sums)?,
+                Kind::Whole(md5, sums) => parts::hash(file, self.until, end, buffer, md5, sums)?,
             }
             self.until = end;
         }
@@ -83,23 +79,6 @@ impl Digests {
             Kind::Parts(parts) => parts.finish(),
         }
     }
-}
-
-fn whole(
-    file: &NewFile,
-    from: u64,
-    end: u64,
-    buffer: &mut Vec<u8>,
-    md5: &mut Md5,
-    sums: &mut Sums,
-) -> io::Result<()> {
-    for at in (from..end).step_by(usize::try_from(STEP_BYTES).unwrap_or(usize::MAX)) {
-        buffer.resize(usize::try_from((end - at).min(STEP_BYTES)).unwrap_or_default(), 0);
-        file.read_all_at(buffer, at)?;
-        md5.update(buffer);
-        sums.update(buffer);
-    }
-    Ok(())
 }
 
 impl Summing {
@@ -181,7 +160,7 @@ mod tests {
     use backend::{Local, SyncRule};
     use types::BlobId;
 
-    const BYTES: usize = 3 * STEP_BYTES as usize + 12_345;
+    const BYTES: usize = 3 * STEP_BYTES + 12_345;
 
     struct File {
         file: NewFile,
@@ -212,7 +191,7 @@ mod tests {
             let digests = self.summing.finish(&self.file, wanted.len() as u64).unwrap();
             let (found_etag, checksum, chunks) = digests.finish();
             assert_eq!(found_etag, etag(wanted), "{} bytes", wanted.len());
-            let mut sums = sums();
+            let mut sums = Sums::default();
             sums.update(wanted);
             assert_eq!(chunks, sums.chunks);
             assert_eq!(checksum, sums.checksum.finish());
@@ -231,7 +210,7 @@ mod tests {
         }
         assert!(file.followed);
         let state = file.summing.0.lock();
-        assert!(!state.spoiled && state.digests.as_ref().unwrap().until >= 2 * STEP_BYTES);
+        assert!(!state.spoiled && state.digests.as_ref().unwrap().until >= 2 * STEP_BYTES as u64);
         drop(state);
         file.check(&wanted);
     }

@@ -10,7 +10,6 @@ use types::{
     MIN_PART_SIZE_BYTES, UploadId, Version,
 };
 
-use crate::even::Even;
 use crate::ingest::Ingested;
 use crate::md5::Md5;
 use crate::purpose::Purpose;
@@ -70,7 +69,7 @@ impl Store {
         let purpose =
             Purpose { bucket: upload.bucket, key: &upload.key, headers: &begun.headers, part: Some(number) };
         let Ingested { blob, etag, checksum, room, landed } =
-            self.ingest(purpose, &promised, 0, Even::new(source)).await?;
+            self.ingest(purpose, &promised, 0, source).await?;
         let blob_id = blob.id;
         let part = PartRecord {
             blob: blob.id,
@@ -187,9 +186,7 @@ impl Store {
             Ok((Written::of(&record), joint))
         };
         let (written, joint) = self.commit(Order::Alone, work).await?;
-        if let Some(joint) = joint {
-            self.note_joint(&joint).await;
-        }
+        self.note_joint(joint).await;
         Ok(written)
     }
 }

@@ -28,6 +28,13 @@ impl fmt::Display for BlobId {
     }
 }
 
+impl BlobId {
+    /// A number as `Display` writes it; whether it is written just so is for the caller to say.
+    pub fn parse(text: &str) -> Option<Self> {
+        u64::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
 impl fmt::Display for UploadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}{:016x}", self.sequence, self.secret)

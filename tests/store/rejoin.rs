@@ -6,21 +6,18 @@ use backend::Backend;
 use bytes::Bytes;
 use store::{
     Acknowledge, Append, Appended, Asker, CompleteUpload, CreateUpload, DeleteRequest, NamedPart, Placement,
-    Promised, Purpose, Restored, SnapshotOrder, Store, UploadRef,
+    Promised, Purpose, RestoreOptions, Restored, Store, UploadRef,
 };
 use types::{BucketId, ETag, ObjectHeaders, WriteConditions};
 
 use crate::fleet::{Troubled, get, policy, put, rig, settle};
+use crate::restore;
 use crate::rig::{Body, Rig, content, key, runtime};
 
 const PART: u64 = types::MIN_PART_SIZE_BYTES;
 
 async fn snapshot(store: &Store) {
-    let order = SnapshotOrder { backends: Vec::new(), keep: 2 };
-    let mut running = store.snapshot(&order).await.unwrap();
-    while let Some(step) = running.step().await.unwrap() {
-        assert!(step.ended.is_none_or(|sent| sent.error.is_none()));
-    }
+    assert!(restore::snapshot(store, 2).await.iter().all(|sent| sent.error.is_none()));
 }
 
 fn headers(kind: &str) -> ObjectHeaders {
@@ -66,14 +63,8 @@ async fn append(store: &Store, bucket: BucketId, name: &str, seed: u64) -> Bytes
 }
 
 fn wipe_and_restore(rig: &Rig) -> Restored {
-    for entry in std::fs::read_dir(&rig.options.data_dir).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => std::fs::remove_dir_all(path).unwrap(),
-            false => std::fs::remove_file(path).unwrap(),
-        }
-    }
-    runtime().block_on(store::restore(rig.options.clone(), &store::RestoreOptions::default())).unwrap()
+    restore::wipe(rig);
+    restore::restore(rig, &RestoreOptions::default()).unwrap()
 }
 
 type Expected = BTreeMap<String, (Option<ETag>, Option<&'static str>, Bytes)>;

@@ -32,7 +32,7 @@ pub async fn snapshot(store: &Store, keep: usize) -> Vec<SnapshotSent> {
 }
 
 /// Everything that the data directory had is gone, but for the reserves, which take long to lay.
-fn wipe(rig: &Rig) {
+pub fn wipe(rig: &Rig) {
     let dir = &rig.options.data_dir;
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -46,7 +46,7 @@ fn wipe(rig: &Rig) {
     }
 }
 
-fn restore(rig: &Rig, what: &RestoreOptions) -> Result<Restored, OrderError> {
+pub fn restore(rig: &Rig, what: &RestoreOptions) -> Result<Restored, OrderError> {
     runtime().block_on(store::restore(rig.options.clone(), what))
 }
 

@@ -91,7 +91,7 @@ impl Tree {
 
     pub fn blob_of(&self, location: &str) -> Option<BlobId> {
         let name = location.rsplit('/').next()?;
-        let blob = BlobId(u64::from_str_radix(name, 16).ok()?);
+        let blob = BlobId::parse(name)?;
         (self.location(blob).as_str() == location).then_some(blob)
     }
 

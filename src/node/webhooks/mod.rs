@@ -154,25 +154,27 @@ impl Webhooks {
 
     /// The oldest event that waits for each receiver.
     pub async fn oldest(&self) -> Result<Vec<(String, Option<(u64, Timestamp)>)>, StoreError> {
-        let mut oldest = Vec::new();
+        let first = self.first_events().await?.into_iter();
+        Ok(first.map(|(hook, first)| (hook.config.name.clone(), first)).collect())
+    }
+
+    async fn first_events(&self) -> Result<Vec<(Arc<Hook>, Option<(u64, Timestamp)>)>, StoreError> {
+        let mut all = Vec::new();
         for hook in self.hooks.load_full().iter() {
             let first = self.store.events(hook.id, 1).await?;
-            let first = first.first().map(|(sequence, event)| (*sequence, event.at()));
-            oldest.push((hook.config.name.clone(), first));
+            all.push((Arc::clone(hook), first.first().map(|(sequence, event)| (*sequence, event.at()))));
         }
-        Ok(oldest)
+        Ok(all)
     }
 
     /// How much waits for each receiver, and since when.
     pub async fn queues(&self) -> Result<Vec<(String, u64, Option<Timestamp>)>, StoreError> {
         let lengths = self.store.event_queues().await?;
-        let mut queues = Vec::new();
-        for hook in self.hooks.load_full().iter() {
+        let queue = |(hook, first): (Arc<Hook>, Option<(u64, Timestamp)>)| {
             let length = lengths.iter().find(|(id, _)| *id == hook.id).map_or(0, |(_, count)| *count);
-            let oldest = self.store.events(hook.id, 1).await?.first().map(|(_, event)| event.at());
-            queues.push((hook.config.name.clone(), length, oldest));
-        }
-        Ok(queues)
+            (hook.config.name.clone(), length, first.map(|(_, at)| at))
+        };
+        Ok(self.first_events().await?.into_iter().map(queue).collect())
     }
 }
 

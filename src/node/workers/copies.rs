@@ -39,9 +39,12 @@ async fn work(store: &Store, job: &Job, stop: &mut Stop) -> Duration {
     let mut begun = false;
     while stop.or(job.permitted()).await && !job.cancelled() {
         // One pass may take long: it is seen while it runs.
-        let total = waiting(store).await;
-        if total != Some(0) && !std::mem::replace(&mut begun, true) {
-            job.begin(total);
+        if !begun {
+            let total = waiting(store).await;
+            begun = total != Some(0);
+            if begun {
+                job.begin(total);
+            }
         }
         // What a pass that is broken off was copying is copied anew by the next node.
         let Some(passed) = stop.unless_ordered(store.copies_pass()).await else { break };

@@ -20,15 +20,8 @@ pub fn job(node: &Node) -> Arc<Job> {
 }
 
 pub async fn run(node: Arc<Node>, job: Arc<Job>, mut stop: Stop) {
-    let due = async || {
-        // Read anew each time: the rules may have been changed.
-        let rest = interval(&rules(&node));
-        job.rests(rest);
-        tokio::select! {
-            () = tokio::time::sleep(rest) => {}
-            () = job.wanted() => {}
-        }
-    };
+    // Read anew each time: the rules may have been changed.
+    let due = async || job.rest(interval(&rules(&node))).await;
     while stop.or(due()).await && stop.or(job.permitted()).await {
         let rules = rules(&node);
         if rules.is_empty() {

@@ -17,15 +17,8 @@ pub fn job(node: &Node) -> Arc<Job> {
 }
 
 pub async fn run(node: Arc<Node>, job: Arc<Job>, mut stop: Stop) {
-    let due = async || {
-        // Read anew each time: it may have been changed.
-        let rest = interval(node.config().s3.multipart_expiry);
-        job.rests(rest);
-        tokio::select! {
-            () = tokio::time::sleep(rest) => {}
-            () = job.wanted() => {}
-        }
-    };
+    // Read anew each time: it may have been changed.
+    let due = async || job.rest(interval(node.config().s3.multipart_expiry)).await;
     while stop.or(due()).await && stop.or(job.permitted()).await {
         pass(&node, &job).await;
     }

@@ -27,14 +27,7 @@ pub async fn run(node: Arc<Node>, job: Arc<Job>, mut stop: Stop) {
             job.failed(now(), &error);
             REST_AFTER_ERROR
         });
-        job.rests(rest);
-        let waited = async {
-            tokio::select! {
-                () = tokio::time::sleep(rest) => {}
-                () = job.wanted() => {}
-            }
-        };
-        if !stop.or(waited).await {
+        if !stop.or(job.rest(rest)).await {
             return;
         }
     }

@@ -28,14 +28,7 @@ pub async fn run(node: Arc<Node>, job: Arc<Job>, mut stop: Stop) {
                 REST_AFTER_ERROR
             }
         };
-        job.rests(rest);
-        let waited = async {
-            tokio::select! {
-                () = tokio::time::sleep(rest) => {}
-                () = job.wanted() => {}
-            }
-        };
-        if !stop.or(waited).await || !stop.or(job.permitted()).await {
+        if !stop.or(job.rest(rest)).await || !stop.or(job.permitted()).await {
             return;
         }
     }

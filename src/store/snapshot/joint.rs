@@ -47,7 +47,7 @@ impl Joint {
         }
         let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
         Some(Self {
-            blob: blob(field("blob")?)?,
+            blob: BlobId::parse(field("blob")?)?,
             bucket: BucketName::new(field("bucket")?.to_owned()).ok()?,
             key: Key::new(field("key")?.replace("%0A", "\n").replace("%25", "%")).ok()?,
             upload: match field("upload")? {
@@ -68,15 +68,11 @@ fn words(checksum: Option<&Checksum>) -> String {
     whole.map_or(NONE.to_owned(), checksum_in_words)
 }
 
-fn blob(text: &str) -> Option<BlobId> {
-    u64::from_str_radix(text, 16).ok().map(BlobId)
-}
-
 fn part(line: &str) -> Option<BlobPart> {
     let mut words = line.strip_prefix("part ")?.splitn(4, ' ');
     Some(BlobPart {
         number: words.next()?.parse().ok()?,
-        blob: blob(words.next()?)?,
+        blob: BlobId::parse(words.next()?)?,
         size: words.next()?.parse().ok()?,
         checksum: checksum_of(words.next()?),
     })

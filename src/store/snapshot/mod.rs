@@ -215,7 +215,7 @@ async fn list(
     let kept = Kept::list(backend, node).await?;
     let mut all = Vec::new();
     for (location, size) in kept.manifests.values() {
-        let Some(manifest) = place::read_manifest(backend, location, *size).await? else { continue };
+        let Some(manifest) = place::read(backend, location, *size, Manifest::decode).await? else { continue };
         let at = SnapshotAt {
             backend: name.to_owned(),
             node: manifest.node.clone(),
@@ -374,7 +374,7 @@ impl Way {
                 continue;
             }
             self.member.may_call(1).await;
-            match place::read_manifest(backend, location, *size).await? {
+            match place::read(backend, location, *size, Manifest::decode).await? {
                 Some(manifest) => {
                     in_all = in_all.min(manifest.next);
                     named.extend(manifest.files.into_iter().map(|file| file.sum));

@@ -25,9 +25,10 @@ impl Store {
 
     /// Says where the bytes of an object are kept what it is made of. Without a snapshot there is nothing that a
     /// restore could put it onto. That it could not be said is not worth a failure: the next snapshot has it.
-    pub(crate) async fn note_joint(&self, joint: &Joint) {
-        let noted = match self.holders(joint).await {
-            Ok(holders) => join_all(holders.iter().map(|member| self.note_at(member, joint))).await,
+    pub(crate) async fn note_joint(&self, joint: Option<Joint>) {
+        let Some(joint) = joint else { return };
+        let noted = match self.holders(&joint).await {
+            Ok(holders) => join_all(holders.iter().map(|member| self.note_at(member, &joint))).await,
             Err(error) => vec![Err(error)],
         };
         for error in noted.into_iter().filter_map(Result::err) {

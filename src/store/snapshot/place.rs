@@ -8,7 +8,6 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use types::{BlobId, ByteRange};
 
-use super::joint::Joint;
 use super::manifest::Manifest;
 
 const MANIFEST: &str = ".snapshot";
@@ -59,9 +58,9 @@ impl Kept {
                 if let Some(sum) = name.strip_prefix("files/") {
                     kept.files.insert((node.to_owned(), sum.to_owned()), found.size);
                 } else if let Some(blob) = name.strip_prefix(JOINTS) {
-                    let blob = blob.strip_suffix(JOINT).and_then(|text| u64::from_str_radix(text, 16).ok());
+                    let blob = blob.strip_suffix(JOINT).and_then(BlobId::parse);
                     let at = (found.location.clone(), found.size);
-                    kept.joints.extend(blob.map(|blob| ((node.to_owned(), BlobId(blob)), at)));
+                    kept.joints.extend(blob.map(|blob| ((node.to_owned(), blob), at)));
                 } else if let Some(id) = name.strip_suffix(MANIFEST) {
                     let at = (found.location.clone(), found.size);
                     kept.manifests.insert((node.to_owned(), id.to_owned()), at);
@@ -81,29 +80,13 @@ impl Kept {
     }
 }
 
-/// `None`: it is not whole.
-pub async fn read_manifest(
+/// A text, by what decodes it. `None`: it is not whole.
+pub async fn read<T>(
     backend: &dyn Backend,
     location: &Location,
     size: u64,
-) -> Result<Option<Manifest>, BackendError> {
-    Ok(read_text(backend, location, size).await?.and_then(|text| Manifest::decode(&text)))
-}
-
-/// `None`: it is not whole.
-pub async fn read_joint(
-    backend: &dyn Backend,
-    location: &Location,
-    size: u64,
-) -> Result<Option<Joint>, BackendError> {
-    Ok(read_text(backend, location, size).await?.and_then(|text| Joint::decode(&text)))
-}
-
-async fn read_text(
-    backend: &dyn Backend,
-    location: &Location,
-    size: u64,
-) -> Result<Option<String>, BackendError> {
+    decode: fn(&str) -> Option<T>,
+) -> Result<Option<T>, BackendError> {
     if size == 0 || size > TEXT_MAX_BYTES {
         return Ok(None);
     }
@@ -112,7 +95,7 @@ async fn read_text(
     while let Some(piece) = reader.next().await? {
         bytes.extend_from_slice(&piece);
     }
-    Ok(String::from_utf8(bytes).ok())
+    Ok(std::str::from_utf8(&bytes).ok().and_then(decode))
 }
 
 /// Writes something small in one piece.

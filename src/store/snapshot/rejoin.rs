@@ -36,7 +36,7 @@ impl Recovery<'_> {
             if self.joints.contains_key(&blob) || self.meta.blob(blob)?.is_some() {
                 continue;
             }
-            match place::read_joint(&*member.backend, &location, size).await? {
+            match place::read(&*member.backend, &location, size, Joint::decode).await? {
                 Some(joint) if joint.blob == blob => drop(self.joints.insert(blob, joint)),
                 _ => restored.left.push(format!("{location} on {}: it is not whole", member.name)),
             }
